@@ -1,0 +1,105 @@
+"""What ``measure()`` needs of an inference engine, and the types they exchange.
+
+A backend is made once per worker by calling its class with the worker's :class:`~llem_sweep.clock.Clock`. It
+translates every vendor exception into a :class:`~llem_sweep.errors.BackendError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+from llem_sweep.clock import Clock
+from llem_sweep.config.experiment import ExperimentConfig
+from llem_sweep.phases import Phase
+from llem_sweep.plan.types import ModelFacts
+
+MarkPhase = Callable[[Phase], object]
+"""Called with PREFILL when a batch starts and with DECODE at its first token."""
+
+
+class LoadContext(NamedTuple):
+    """What a worker tells a backend that is to load a model."""
+
+    gpus: int
+    """Boards assigned to this worker; 0 on a CPU worker."""
+    simulated: bool
+    """True on a worker that may not touch real GPUs: ``device: auto`` then means the CPU."""
+    attempt: int
+    """From 1; grows when a lost worker's experiment is tried again."""
+
+
+class BatchTally(NamedTuple):
+    """What one batch did. Tokens are counted without padding."""
+
+    requests: int
+    input_tokens: int
+    output_tokens: int
+    """Up to and including the first end-of-sequence of each request."""
+    padded_tokens: int
+    """Positions of the input that are padding."""
+
+
+class Workload(Protocol):
+    """An experiment's requests, tokenised and batched, ready to run any number of times."""
+
+    @property
+    def batches(self) -> int:
+        """Number of batches, at least 1."""
+
+    def run_batch(self, index: int, mark: MarkPhase) -> BatchTally:
+        """Run batch ``index`` (from 0) to its end, so that its outputs are on the host.
+
+        Equal seeds give equal outputs: the batch's random state depends on ``random_seed`` and ``index`` alone.
+        """
+
+
+class LoadedModel(Protocol):
+    """A model in memory."""
+
+    @property
+    def device_uuids(self) -> tuple[str, ...]:
+        """UUIDs (``GPU-…``) of the CUDA boards computed on; empty off CUDA."""
+
+    @property
+    def off_board(self) -> bool:
+        """True when computing happens off the boards that are metered."""
+
+    def effective(self, config: ExperimentConfig) -> dict[str, Any]:
+        """What was made of ``config``: JSON-ready arguments as passed, device, data type, threads."""
+
+    def prepare(self, config: ExperimentConfig) -> Workload:
+        """Tokenise and batch the requests of ``config``."""
+
+    def synchronize(self) -> None:
+        """Wait until every device used has finished."""
+
+    def close(self) -> None:
+        """Free the memory. Safe to call twice."""
+
+
+class Backend(Protocol):
+    """An inference engine."""
+
+    @property
+    def version(self) -> str:
+        """Version of the engine, for example ``transformers 5.23.0, torch 2.13.0``."""
+
+    @property
+    def synthetic(self) -> bool:
+        """True when it only pretends to compute."""
+
+    def describe(self, config: ExperimentConfig) -> ModelFacts:
+        """What is known of the model without loading it; needs no GPU."""
+
+    def load_key(self, config: ExperimentConfig) -> str:
+        """Equal keys can share one loaded model."""
+
+    def load(self, config: ExperimentConfig, context: LoadContext) -> LoadedModel:
+        """Load the model and tokenizer of ``config``, its device synchronised.
+
+        Raises ModelLoadError, GpuMemoryError or DeviceFaultError.
+        """
+
+
+BackendFactory = Callable[[Clock], Backend]

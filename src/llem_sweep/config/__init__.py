@@ -1,0 +1,1 @@
+"""What an experiment and a sweep are, as the user writes them."""

@@ -1,0 +1,210 @@
+"""One experiment's configuration: a model, a workload, and how both are run and measured."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import ConfigDict, Field, model_validator
+
+from llem_sweep.config.base import ConfigModel, NotYet, Unhashed
+from llem_sweep.config.options import PyTorchOptions, SyntheticOptions, plugin_options
+
+Precision = Literal["fp32", "fp16", "bf16"]
+
+BUILTIN_DATASET = "builtin"
+
+DECODER_PRESETS: dict[str, dict[str, Any]] = {
+    "deterministic": {"temperature": 0.0, "do_sample": False},
+    "standard": {"temperature": 1.0, "top_p": 0.95, "do_sample": True},
+    "creative": {"temperature": 0.8, "top_p": 0.9, "repetition_penalty": 1.1, "do_sample": True},
+    "factual": {"temperature": 0.3, "do_sample": True},
+}
+"""What each ``decoder.preset`` stands for; keys given beside a preset win."""
+
+
+class SyntheticDataset(ConfigModel):
+    """Requests of exact length: every prompt ``input_len`` tokens, every answer ``output_len`` tokens."""
+
+    n: int = Field(default=100, ge=1)
+    """Number of requests."""
+    input_len: int = Field(default=512, ge=1)
+    """Tokens in every prompt."""
+    output_len: int = Field(default=128, ge=1)
+    """Tokens in every answer; an end-of-sequence token can't cut it short."""
+    seed: int = Field(default=42, ge=0)
+    """Seed of the random token ids."""
+
+
+class HubDataset(ConfigModel):
+    """A dataset from the Hugging Face Hub; needs the ``datasets`` extra."""
+
+    name: str = Field(min_length=1)
+    split: str = "train"
+    column: str | None = None
+    """Column that holds the prompt; by default the first of prompt, text, question, instruction."""
+
+
+class DecoderConfig(ConfigModel):
+    """How the next token is chosen. With sampling off (or temperature 0) sampling arguments are not passed."""
+
+    preset: Annotated[Literal["deterministic", "standard", "creative", "factual"] | None, Unhashed()] = None
+    """A named set of the fields below; keys given beside it win."""
+    temperature: float = Field(default=1.0, ge=0.0, le=2.0)
+    do_sample: bool = True
+    """False is greedy decoding (or plain beam search); temperature 0 implies it."""
+    top_k: int = Field(default=50, ge=0)
+    """0 switches it off."""
+    top_p: float = Field(default=1.0, ge=0.0, le=1.0)
+    repetition_penalty: float = Field(default=1.0, ge=0.1, le=10.0)
+    min_p: float | None = Field(default=None, ge=0.0, le=1.0)
+    min_new_tokens: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _resolve(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        preset = given.get("preset")
+        resolved = dict(DECODER_PRESETS.get(preset, {})) if isinstance(preset, str) else {}
+        resolved |= given
+        if resolved.get("temperature") == 0:
+            if given.get("do_sample") is True:
+                raise ValueError("do_sample: true needs a temperature above 0")
+            resolved["do_sample"] = False
+        return resolved
+
+
+class WarmupConfig(ConfigModel):
+    """Passes before the measured window, in the shapes and settings of the run."""
+
+    enabled: bool = True
+    n_warmup: int = Field(default=5, ge=0)
+    """Batches run before measuring."""
+    thermal_floor_seconds: float = Field(default=60.0, ge=0.0, le=3600.0)
+    """Least time under load before the window opens; below 30 s results carry a warning."""
+    convergence_detection: bool = False
+    """Go on until the latency's coefficient of variation falls below ``cv_threshold``."""
+    cv_threshold: float = Field(default=0.05, gt=0.0, le=1.0)
+    max_prompts: int = Field(default=20, ge=1)
+    """Most warm-up batches with convergence detection."""
+    window_size: int = Field(default=5, ge=2)
+    """Latest batches whose variation is judged."""
+    min_prompts: int = Field(default=5, ge=1)
+    """Fewest warm-up batches with convergence detection."""
+
+
+class BaselineConfig(ConfigModel):
+    """Idle power of the board."""
+
+    enabled: bool = True
+    duration_seconds: float = Field(default=30.0, ge=0.5, le=600.0)
+    """Below 10 s results carry a warning."""
+
+
+class EnergyConfig(ConfigModel):
+    """Where energy comes from."""
+
+    backend: Literal["auto", "nvml", "null"] = "auto"
+    """auto and nvml read the board; null measures no energy and starts no sampler."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _yaml_null(cls, given: Any) -> Any:
+        # YAML's bare null is the natural spelling of "no energy backend".
+        if isinstance(given, dict) and "backend" in given and given["backend"] is None:
+            return given | {"backend": "null"}
+        return given
+
+
+class LoraConfig(ConfigModel):
+    """A LoRA adapter put on the model."""
+
+    adapter_id: str | None = None
+    adapter_path: str | None = None
+    merge_weights: bool = False
+
+
+class ExperimentConfig(ConfigModel):
+    """One point of a sweep, complete: two equal configurations do the same work.
+
+    A section of an installed plug-in backend is accepted under the backend's name and validated by the model
+    that the plug-in registers in the entry-point group ``llem_sweep.backend_options``.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    model: str = Field(min_length=1)
+    """Hub id, or a local folder starting with ``./``, ``../`` or ``/`` (relative to the YAML file)."""
+    backend: str = "pytorch"
+    weights: Literal["pretrained", "random"] = "pretrained"
+    """random builds the architecture from its config alone, with ``random_seed``."""
+    gpus: int = Field(default=1, ge=0, le=64)
+    """GPUs of one node for this experiment; 0 runs on CPU workers without GPU energy."""
+    accelerator: Annotated[
+        str | Annotated[tuple[str, ...], Field(strict=False)] | None,
+        NotYet("choosing an accelerator type isn't built yet"),
+    ] = None
+    n: int = Field(default=100, ge=1)
+    """Requests in the measured window."""
+    dataset: str | SyntheticDataset | HubDataset = BUILTIN_DATASET
+    """``builtin``, a ``.jsonl`` or ``.txt`` file (starting with ``./``, ``../`` or ``/``), a Hub name, or a
+    mapping with ``n``, ``input_len``, ``output_len`` and ``seed`` for requests of exact length."""
+    dataset_order: Literal["interleaved", "grouped", "shuffled"] = "interleaved"
+    """The file's own order, sorted by each record's ``source``, or shuffled with ``random_seed``."""
+    precision: Precision = "bf16"
+    random_seed: int = Field(default=42, ge=0)
+    max_input_tokens: int = Field(default=512, ge=1)
+    max_output_tokens: int = Field(default=128, ge=1)
+    decoder: DecoderConfig = DecoderConfig()
+    warmup: WarmupConfig = WarmupConfig()
+    baseline: BaselineConfig = BaselineConfig()
+    energy: EnergyConfig = EnergyConfig()
+    pytorch: PyTorchOptions = PyTorchOptions()
+    synthetic: SyntheticOptions = SyntheticOptions()
+    lora: Annotated[LoraConfig | None, NotYet("LoRA adapters aren't built yet")] = None
+    passthrough_kwargs: Annotated[
+        dict[str, Any], NotYet("passing arguments through to transformers isn't built yet")
+    ] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plugin_sections(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        known = plugin_options()
+        return {
+            key: known[key].model_validate(value) if key in known and isinstance(value, dict) else value
+            for key, value in given.items()
+        }
+
+    @model_validator(mode="before")
+    @classmethod
+    def _workload_size(cls, given: Any) -> Any:
+        """A synthetic dataset says its own number and lengths: the general fields follow it."""
+        if not isinstance(given, dict):
+            return given
+        dataset = given.get("dataset")
+        if isinstance(dataset, SyntheticDataset):
+            dataset = dataset.model_dump()
+        if not isinstance(dataset, dict) or "name" in dataset:
+            return given
+        defaults = SyntheticDataset()
+        follows = {
+            "n": ("n", defaults.n),
+            "max_input_tokens": ("input_len", defaults.input_len),
+            "max_output_tokens": ("output_len", defaults.output_len),
+        }
+        resolved = dict(given)
+        for field, (source, default) in follows.items():
+            value = dataset.get(source, default)
+            if field == "n" and field in given and given[field] != value:
+                raise ValueError(f"n is {given[field]} but dataset.n is {value}: give one of them")
+            resolved[field] = value
+        return resolved
+
+    @model_validator(mode="after")
+    def _no_unknown_sections(self) -> Self:
+        unknown = set(self.__pydantic_extra__ or {}) - set(plugin_options())
+        if unknown:
+            raise ValueError(f"unknown fields: {', '.join(sorted(unknown))}")
+        return self

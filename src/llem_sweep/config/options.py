@@ -1,0 +1,80 @@
+"""Backends' own sections: the two built in, and those that plug-ins register."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from llem_sweep.config.base import BackendOptions, NotYet
+
+OPTIONS_GROUP = "llem_sweep.backend_options"
+_COMPILE = NotYet("compiled generation isn't built yet")
+_QUANTISE = NotYet("quantised loading isn't built yet")
+_PLACE = NotYet("placing parts of a model isn't built yet")
+
+
+class PyTorchOptions(BackendOptions):
+    """Options of the PyTorch/transformers backend."""
+
+    device: Literal["auto", "cuda", "cpu"] = "auto"
+    """auto is the assigned GPU (an error where torch can't see it); cpu computes on the CPU while the assigned
+    GPU is still metered, with a warning."""
+    batch_size: int = Field(default=1, ge=1)
+    attn_implementation: Literal["eager", "sdpa", "flash_attention_2", "flash_attention_3"] | None = None
+    """None leaves the choice to transformers."""
+    torch_compile: Annotated[bool, _COMPILE] = False
+    torch_compile_mode: Annotated[str | None, _COMPILE] = None
+    torch_compile_backend: Annotated[str | None, _COMPILE] = None
+    load_in_4bit: Annotated[bool, _QUANTISE] = False
+    load_in_8bit: Annotated[bool, _QUANTISE] = False
+    bnb_4bit_compute_dtype: Annotated[str | None, _QUANTISE] = None
+    bnb_4bit_quant_type: Annotated[str | None, _QUANTISE] = None
+    bnb_4bit_use_double_quant: Annotated[bool, _QUANTISE] = False
+    use_cache: bool = True
+    cache_implementation: Annotated[str | None, NotYet("choosing a cache implementation isn't built yet")] = (
+        None
+    )
+    num_beams: int = Field(default=1, ge=1)
+    early_stopping: bool = False
+    length_penalty: float = 1.0
+    no_repeat_ngram_size: int = Field(default=0, ge=0)
+    prompt_lookup_num_tokens: Annotated[int | None, NotYet("prompt-lookup decoding isn't built yet")] = Field(
+        default=None, ge=1
+    )
+    device_map: Annotated[str | dict[str, Any] | None, _PLACE] = None
+    max_memory: Annotated[dict[str, str] | None, _PLACE] = None
+    revision: str | None = None
+    """Branch, tag or commit on the Hub, for weights and tokenizer alike."""
+    trust_remote_code: bool = False
+    """Also needs ``--allow-remote-code`` on the command line."""
+    use_safetensors: bool = True
+    """false admits pickled weights; also needs ``--allow-remote-code`` on the command line."""
+    num_processes: Annotated[
+        int, NotYet("data-parallel processes aren't built yet; use gpus for one process over several GPUs")
+    ] = Field(default=1, ge=1)
+
+
+class SyntheticOptions(BackendOptions):
+    """Options of the synthetic backend: it waits instead of computing."""
+
+    load_seconds: float = Field(default=0.0, ge=0.0)
+    run_seconds: float = Field(default=0.0, ge=0.0)
+    """Length of the whole measured run, shared evenly by its batches."""
+    output_tokens: int | None = Field(default=None, ge=1)
+    """Output tokens per request; by default ``max_output_tokens``."""
+    fail_at: Literal["load", "run", "oom", "hang", "die"] | None = None
+    fail_times: int | None = Field(default=None, ge=1)
+    """Fail only this many attempts, then succeed; by default every attempt."""
+
+
+@cache
+def plugin_options() -> Mapping[str, type[BackendOptions]]:
+    """Options models of installed plug-ins by section name (the plug-in's backend name)."""
+    builtin = {"pytorch", "synthetic"}
+    return {
+        point.name: point.load() for point in entry_points(group=OPTIONS_GROUP) if point.name not in builtin
+    }

@@ -1,0 +1,1 @@
+"""Who runs which experiment when: the driver loop, its workers, and Ray."""

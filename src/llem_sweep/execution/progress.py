@@ -1,0 +1,69 @@
+"""What there is to see of a sweep under way. Views draw it; nothing here draws."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from llem_sweep.phases import Phase
+
+
+class WorkerState(NamedTuple):
+    """A worker as last heard of."""
+
+    name: str
+    """For example ``node7/gpu0``."""
+    board: str
+    """NVML's name, or ``CPU``; says so when it is simulated."""
+    model: str | None = None
+    """Model of the experiment under way."""
+    experiment: str | None = None
+    """What distinguishes that experiment, for people."""
+    phase: Phase = Phase.IDLE
+    steps: int = 0
+    """Batches run in the experiment under way: the sign of progress."""
+    active_s: float = 0.0
+    """Time spent on the experiment under way, loading not counted."""
+    power_w: float | None = None
+    """Of all its boards together."""
+    temperature_c: float | None = None
+    """Of its hottest board."""
+
+
+class FailureNote(NamedTuple):
+    """A failure as a person wants to read it."""
+
+    experiment: str
+    stage: str
+    message: str
+
+
+class Progress(NamedTuple):
+    """A sweep at one moment."""
+
+    total: int
+    """Admitted experiments, those settled before a resume included."""
+    done: int
+    failed: int
+    running: int
+    elapsed_s: float
+    remaining_s: float | None
+    """Estimate from what has run so far; None before anything has."""
+    workers: tuple[WorkerState, ...]
+    recent_failures: tuple[FailureNote, ...]
+    energy_j: float | None = None
+    """Measured so far, all devices; None before any is known."""
+    stopping: bool = False
+    """After the first interrupt."""
+
+
+class SweepView(Protocol):
+    """Someone watching. Called from the driver's own thread; must not block."""
+
+    def message(self, text: str) -> None:
+        """Something worth a line of its own."""
+
+    def update(self, progress: Progress) -> None:
+        """The state now; called several times a second."""
+
+    def close(self) -> None:
+        """Nothing more will come. Safe to call twice."""

@@ -1,0 +1,98 @@
+"""What a plan is made of."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from llem_sweep.config.experiment import ExperimentConfig
+from llem_sweep.config.sweep import ExecutionConfig
+
+
+class PlannedExperiment(NamedTuple):
+    """One experiment to run: a point in one of its cycles."""
+
+    experiment_id: str
+    """16 hex digits; equal for equal configurations and cycles, however they are spelled."""
+    config_hash: str
+    """16 hex digits; the same for all cycles."""
+    config: ExperimentConfig
+    cycle: int
+    """From 1."""
+    varied: dict[str, Any]
+    """The swept fields of this point, dotted name to value, for names and tables."""
+
+
+class SkippedPoint(NamedTuple):
+    """A point of the grid that isn't a valid configuration."""
+
+    point: dict[str, Any]
+    """Dotted name to value of what distinguishes it."""
+    reason: str
+
+
+class SweepPlan(NamedTuple):
+    """Every experiment of a sweep in planned order. Depends on the sweep alone."""
+
+    name: str
+    experiments: tuple[PlannedExperiment, ...]
+    skipped: tuple[SkippedPoint, ...]
+    merged: int
+    """Points left out because an equal one came before."""
+    design_hash: str
+    """16 hex digits over all experiment ids in order, and the execution settings that order them."""
+    execution: ExecutionConfig
+    warnings: tuple[str, ...] = ()
+
+
+class ModelFacts(NamedTuple):
+    """What a backend knows of a model without loading it. Unknown is None."""
+
+    parameters: int | None = None
+    weight_bytes: int | None = None
+    cache_bytes_per_token: int | None = None
+    problem: str | None = None
+    """Why the model can't be used at all, when that is known already."""
+
+
+class NodeShape(NamedTuple):
+    """What one node offers."""
+
+    name: str
+    gpus: int
+    cpus: float
+    board: str | None = None
+    """NVML's name of its boards."""
+    board_memory_mb: float | None = None
+
+
+class ClusterShape(NamedTuple):
+    """What admission holds a plan against."""
+
+    nodes: tuple[NodeShape, ...]
+    simulated: bool = False
+    inline: bool = False
+    """One worker in the driver's own process."""
+
+
+class Refusal(StrEnum):
+    """Why an experiment can't run here."""
+
+    UNSUPPORTED = "unsupported"
+    TOO_LARGE = "too_large"
+    NO_SUCH_GPU = "no_such_gpu"
+
+
+class RefusedExperiment(NamedTuple):
+    """A valid experiment that can't run on this cluster."""
+
+    experiment: PlannedExperiment
+    refusal: Refusal
+    reason: str
+
+
+class Admission(NamedTuple):
+    """A plan held against a cluster."""
+
+    admitted: tuple[PlannedExperiment, ...]
+    refused: tuple[RefusedExperiment, ...]

@@ -1,0 +1,1 @@
+"""From periodic readings to energy."""

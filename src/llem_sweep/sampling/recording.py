@@ -1,0 +1,32 @@
+"""What a sampler recorded."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from llem_sweep.device.protocol import Reading
+from llem_sweep.phases import Phase
+
+
+class Sample(NamedTuple):
+    """One reading of one board."""
+
+    at_s: float
+    """Monotonic time in seconds at the middle of the reading."""
+    device: int
+    """Position of the board in the worker's device order."""
+    phase: Phase
+    reading: Reading
+
+
+class Recording(NamedTuple):
+    """All samples of one recording, in the order taken."""
+
+    samples: tuple[Sample, ...]
+    period_s: float
+    cpu_time_s: float | None
+    """CPU time spent reading."""
+
+    def of_device(self, device: int) -> tuple[Sample, ...]:
+        """The samples of one board."""
+        return tuple(sample for sample in self.samples if sample.device == device)

@@ -1,0 +1,1 @@
+"""Every path and file name; atomic writes, the journal, and resuming."""
