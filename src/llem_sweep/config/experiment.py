@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
-from llem_sweep.config.base import ConfigModel, NotYet, Unhashed
+from llem_sweep.config.base import BackendOptions, ConfigModel, NotYet, Unhashed
 from llem_sweep.config.options import PyTorchOptions, SyntheticOptions, plugin_options
 
 Precision = Literal["fp32", "fp16", "bf16"]
@@ -42,6 +42,28 @@ class HubDataset(ConfigModel):
     split: str = "train"
     column: str | None = None
     """Column that holds the prompt; by default the first of prompt, text, question, instruction."""
+
+
+def _kind_of_dataset(given: Any) -> str | None:
+    if isinstance(given, str):
+        return "name"
+    if isinstance(given, dict):
+        return "hub" if {"name", "split", "column"} & given.keys() else "lengths"
+    if isinstance(given, HubDataset):
+        return "hub"
+    return "lengths" if isinstance(given, SyntheticDataset) else None
+
+
+Dataset = Annotated[
+    Annotated[str, Field(min_length=1), Tag("name")]
+    | Annotated[SyntheticDataset, Tag("lengths")]
+    | Annotated[HubDataset, Tag("hub")],
+    Discriminator(
+        _kind_of_dataset,
+        custom_error_type="dataset_kind",
+        custom_error_message="Input should be a name, a path, or a mapping with n, input_len and output_len",
+    ),
+]
 
 
 class DecoderConfig(ConfigModel):
@@ -146,7 +168,7 @@ class ExperimentConfig(ConfigModel):
     ] = None
     n: int = Field(default=100, ge=1)
     """Requests in the measured window."""
-    dataset: str | SyntheticDataset | HubDataset = BUILTIN_DATASET
+    dataset: Dataset = BUILTIN_DATASET
     """``builtin``, a ``.jsonl`` or ``.txt`` file (starting with ``./``, ``../`` or ``/``), a Hub name, or a
     mapping with ``n``, ``input_len``, ``output_len`` and ``seed`` for requests of exact length."""
     dataset_order: Literal["interleaved", "grouped", "shuffled"] = "interleaved"
@@ -171,11 +193,8 @@ class ExperimentConfig(ConfigModel):
     def _plugin_sections(cls, given: Any) -> Any:
         if not isinstance(given, dict):
             return given
-        known = plugin_options()
-        return {
-            key: known[key].model_validate(value) if key in known and isinstance(value, dict) else value
-            for key, value in given.items()
-        }
+        sections = plugin_options().keys() & given.keys()
+        return given | {name: _plugin_section(name, given[name]) for name in sections} if sections else given
 
     @model_validator(mode="before")
     @classmethod
@@ -203,8 +222,27 @@ class ExperimentConfig(ConfigModel):
         return resolved
 
     @model_validator(mode="after")
+    def _lengths_agree(self) -> Self:
+        least = self.decoder.min_new_tokens
+        if least is not None and least > self.max_output_tokens:
+            raise ValueError(
+                f"decoder.min_new_tokens is {least}, more than the {self.max_output_tokens} of max_output_tokens"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _no_unknown_sections(self) -> Self:
         unknown = set(self.__pydantic_extra__ or {}) - set(plugin_options())
         if unknown:
             raise ValueError(f"unknown fields: {', '.join(sorted(unknown))}")
         return self
+
+
+def _plugin_section(name: str, given: Any) -> BackendOptions:
+    try:
+        return plugin_options()[name].model_validate(given)
+    except ValidationError as error:
+        found = (
+            f"{'.'.join(map(str, (name, *detail['loc'])))}: {detail['msg']}" for detail in error.errors()
+        )
+        raise ValueError("; ".join(found)) from error

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import entry_points
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from llem_sweep.config.base import BackendOptions, NotYet
 
@@ -56,6 +56,12 @@ class PyTorchOptions(BackendOptions):
     num_processes: Annotated[
         int, NotYet("data-parallel processes aren't built yet; use gpus for one process over several GPUs")
     ] = Field(default=1, ge=1)
+
+    @model_validator(mode="after")
+    def _beam_options_need_beams(self) -> Self:
+        if self.num_beams == 1 and (self.early_stopping or self.length_penalty != 1.0):
+            raise ValueError("early_stopping and length_penalty act on beams only: set num_beams above 1")
+        return self
 
 
 class SyntheticOptions(BackendOptions):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping, Sized
+from math import prod
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from llem_sweep.config.base import ConfigModel, Unhashed
 
@@ -37,6 +39,24 @@ class ExecutionConfig(ConfigModel):
     """How long running experiments may go on after the first interrupt."""
 
 
+def dimension_conflicts(sweep: Mapping[str, Sized], zipped: Mapping[str, Sized]) -> list[tuple[str, str]]:
+    """Field and message of what contradicts itself in the dimensions of a grid."""
+    conflicts = [(key, "is in both sweep and zip: vary it in one of them") for key in zipped if key in sweep]
+    lengths = {key: len(values) for key, values in zipped.items()}
+    if len(set(lengths.values())) > 1:
+        listed = ", ".join(f"{key} has {length}" for key, length in lengths.items())
+        conflicts.append(("zip", f"lists that advance together must be of equal length: {listed}"))
+    return conflicts
+
+
+def grid_size(sweep: Mapping[str, Sized], zipped: Mapping[str, Sized], explicit: int) -> int:
+    """Points of a grid with ``explicit`` ones beside its product, before exclusion and merging."""
+    if not (sweep or zipped):
+        return explicit or 1
+    together = len(next(iter(zipped.values()))) if zipped else 1
+    return prod(len(values) for values in sweep.values()) * together + explicit
+
+
 class SweepConfig(ConfigModel):
     """A grid of experiments and how to run it. :func:`llem_sweep.load_sweep` makes one from a file.
 
@@ -64,3 +84,14 @@ class SweepConfig(ConfigModel):
     """The file as given, and what the command line overrode."""
     warnings: Annotated[tuple[str, ...], Unhashed(), Field(strict=False)] = ()
     """Fields accepted without effect, each with its substitute."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if conflicts := dimension_conflicts(self.sweep, self.zip):
+            raise ValueError("; ".join(f"{field}: {message}" for field, message in conflicts))
+        return self
+
+    @property
+    def grid_size(self) -> int:
+        """Points before exclusion and merging, counted without expanding them."""
+        return grid_size(self.sweep, self.zip, len(self.experiments) + len(self.include))

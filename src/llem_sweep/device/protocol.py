@@ -16,6 +16,7 @@ class Reading(NamedTuple):
     power_mw: int | None
     temperature_c: int | None
     memory_used_mb: float | None
+    """Memory in use by everyone, in units of 10^6 bytes."""
     sm_utilisation_pct: int | None
     throttle_reasons: int | None
     """NVML clock-event reasons, bitmask."""

@@ -62,6 +62,9 @@ class SweepView(Protocol):
     def message(self, text: str) -> None:
         """Something worth a line of its own."""
 
+    def failed(self, note: FailureNote) -> None:
+        """An experiment has failed; ``Progress.recent_failures`` will hold it as well."""
+
     def update(self, progress: Progress) -> None:
         """The state now; called several times a second."""
 

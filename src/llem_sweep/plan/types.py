@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -40,9 +41,11 @@ class SweepPlan(NamedTuple):
     merged: int
     """Points left out because an equal one came before."""
     design_hash: str
-    """16 hex digits over all experiment ids in order, and the execution settings that order them."""
+    """16 hex digits over all points in the order of the file, and the execution settings that order them."""
     execution: ExecutionConfig
     warnings: tuple[str, ...] = ()
+    contents: Mapping[str, str] = {}
+    """Digest of every local model folder and dataset file, by absolute path."""
 
 
 class ModelFacts(NamedTuple):

@@ -1,0 +1,84 @@
+# Every target sets up what it needs, in .venv, from pyproject.toml and constraints.txt.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+HAS_GPU := nvidia-smi -L 2>/dev/null | grep -q '^GPU '
+
+# An interpreter that has this package and a torch for its GPU already may take the place of .venv:
+# make test-gpu GPU_PYTHON=python3
+GPU_PYTHON ?= $(BIN)/python
+
+.PHONY: help demo check format test test-gpu test-extra bench constraints clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
+
+demo: $(INSTALLED) ## run the quickstart sweep, on the GPUs there or on two simulated ones
+	@if $(HAS_GPU); then \
+	  $(BIN)/llem-sweep sweeps/quickstart.yaml; \
+	else \
+	  $(BIN)/llem-sweep sweeps/quickstart.yaml --simulate-gpus 2; \
+	fi
+
+check: $(INSTALLED) ## formatting, lint, types and layers
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(INSTALLED) ## format the code and fix what lint can fix
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+test: $(INSTALLED) ## every test that needs neither a GPU nor a Debian package
+	$(BIN)/pytest
+
+test-gpu: $(if $(filter $(BIN)/python,$(GPU_PYTHON)),$(INSTALLED)) ## the tests on a real GPU, without Ray
+	@$(HAS_GPU) || { echo 'make test-gpu: no GPU here (nvidia-smi -L lists none)' >&2; exit 1; }
+	@mkdir -p build
+	$(GPU_PYTHON) -m pytest -m gpu tests/gpu | tee build/test-gpu.log
+	@grep -qE '[0-9]+ passed' build/test-gpu.log || { echo 'make test-gpu: no test ran' >&2; exit 1; }
+
+# pytest ends with 5 when it collects nothing: there may be no such test, but a failure stays a failure.
+test-extra: $(INSTALLED) ## the tests that need Debian packages (a browser, Prometheus), which must be there
+	@$(BIN)/pytest -m extra || { [ $$? -eq 5 ] && echo 'make test-extra: there are no such tests'; }
+
+bench: $(INSTALLED) ## every benchmark, one after the other
+	@for benchmark in benchmarks/bench_*.py; do \
+	  [ -e "$$benchmark" ] || { echo 'make bench: there are no benchmarks' >&2; exit 1; }; \
+	  echo "== $$benchmark"; \
+	  $(BIN)/python "$$benchmark"; \
+	done
+
+constraints: ## pin the newest versions that fit pyproject.toml
+	python=$$($(FIND_PYTHON)); rm -rf build/constraints; "$$python" -m venv build/constraints
+	build/constraints/bin/pip install -e '.[dev,datasets]'
+	pins=$$(build/constraints/bin/pip freeze --all --exclude-editable --exclude pip); \
+	{ grep '^#' constraints.txt; sed -E 's/\+[a-z0-9.]+$$//' <<<"$$pins" | LC_ALL=C sort -f; } > build/constraints.txt
+	mv build/constraints.txt constraints.txt
+	rm -rf build/constraints
+
+clean: ## remove everything made here, but not results
+	rm -rf $(VENV) build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find src tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
+
+# Named interpreters may be there and not work (version managers' shims), so each is asked.
+define FIND_PYTHON
+for python in python3.11 python3.12 python3; do \
+  if "$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; then \
+    echo "$$python"; exit 0; \
+  fi; \
+done; \
+echo 'make: Python 3.11 or 3.12 is needed, and none was found on PATH' >&2; exit 1
+endef
+
+$(BIN)/pip:
+	python=$$($(FIND_PYTHON)); "$$python" -m venv --clear $(VENV)
+
+$(INSTALLED): pyproject.toml constraints.txt | $(BIN)/pip
+	$(BIN)/pip install -c constraints.txt -e '.[dev]'
+	@touch $@

@@ -1,0 +1,77 @@
+"""Arguments of generate(), and the exact count of what it returned."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import torch
+
+from llem_sweep.backends.pytorch.loading import SpecialTokens
+from llem_sweep.config.experiment import ExperimentConfig, SyntheticDataset
+from llem_sweep.errors import BackendError
+
+
+def generation_arguments(config: ExperimentConfig, special: SpecialTokens) -> dict[str, Any]:
+    """Everything of ``config`` that generate() is told, as fields of a GenerationConfig.
+
+    Sampling arguments are there only with sampling on, beam arguments only with several beams. A synthetic
+    dataset fixes the length of every answer, so that an end of sequence can't cut it short.
+    """
+    options = config.pytorch
+    arguments: dict[str, Any] = {
+        "max_new_tokens": config.max_output_tokens,
+        "do_sample": config.decoder.do_sample,
+        "num_beams": options.num_beams,
+        "use_cache": options.use_cache,
+        "repetition_penalty": config.decoder.repetition_penalty,
+        "no_repeat_ngram_size": options.no_repeat_ngram_size,
+        "pad_token_id": special.pad,
+        "eos_token_id": list(special.eos) or None,
+        "bos_token_id": special.bos,
+    }
+    shortest = _shortest_answer(config)
+    if shortest is not None:
+        arguments["min_new_tokens"] = shortest
+    if options.num_beams > 1:
+        arguments |= {"early_stopping": options.early_stopping, "length_penalty": options.length_penalty}
+    return arguments | (_sampling(config) if config.decoder.do_sample else {})
+
+
+def _sampling(config: ExperimentConfig) -> dict[str, Any]:
+    decoder = config.decoder
+    arguments: dict[str, Any] = {
+        "temperature": decoder.temperature,
+        "top_k": decoder.top_k,
+        "top_p": decoder.top_p,
+    }
+    return arguments | ({"min_p": decoder.min_p} if decoder.min_p is not None else {})
+
+
+def _shortest_answer(config: ExperimentConfig) -> int | None:
+    wanted = config.decoder.min_new_tokens
+    if wanted is not None and wanted > config.max_output_tokens:
+        raise BackendError(
+            f"decoder.min_new_tokens is {wanted} but answers have at most {config.max_output_tokens} tokens: "
+            "lower it, or raise max_output_tokens (output_len of a synthetic dataset)"
+        )
+    return config.max_output_tokens if isinstance(config.dataset, SyntheticDataset) else wanted
+
+
+def batch_seed(random_seed: int, index: int) -> int:
+    """Seed of batch ``index``: from both numbers alone, and unrelated between neighbours."""
+    digest = hashlib.sha256(f"{random_seed}:{index}".encode()).digest()
+    return int.from_bytes(digest[:8], "big")
+
+
+def count_output_tokens(generated: torch.Tensor, eos: tuple[int, ...]) -> int:
+    """Tokens of ``generated`` (rows × positions) up to and including each row's first end of sequence.
+
+    Counted by position: what follows a row's end is padding whatever its id, and padding may share that id.
+    """
+    rows, width = generated.shape
+    if not eos or width == 0:
+        return rows * width
+    ends = torch.isin(generated, torch.tensor(eos, device=generated.device))
+    first = torch.where(ends.any(dim=1), ends.int().argmax(dim=1) + 1, width)
+    return int(first.sum())

@@ -1,0 +1,178 @@
+"""A model and its tokenizer, from the Hub or a local folder, with trained or random weights."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import logging as transformers_logging
+
+from llem_sweep.backends.pytorch.faults import Translated
+from llem_sweep.backends.pytorch.placement import Placement
+from llem_sweep.config.experiment import ExperimentConfig, Precision
+from llem_sweep.errors import GpuMemoryError, ModelLoadError
+
+DTYPES: dict[Precision, torch.dtype] = {
+    "fp32": torch.float32,
+    "fp16": torch.float16,
+    "bf16": torch.bfloat16,
+}
+
+
+from_config: Callable[..., PreTrainedModel] = AutoModelForCausalLM.from_config
+"""Builds a model of random weights from its configuration."""
+
+_without_progress_bars: Callable[[], None] = transformers_logging.disable_progress_bar
+"""Bars of loading and downloading would be drawn over the driver's view."""
+
+
+class SpecialTokens(NamedTuple):
+    """Token ids with a meaning for generation."""
+
+    eos: tuple[int, ...]
+    """All ids that end a sequence; may be empty."""
+    pad: int
+    """Fills rows up; may equal an end of sequence, so it is never told apart by its id."""
+    bos: int | None
+
+
+class Parts(NamedTuple):
+    """What loading yields."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    special: SpecialTokens
+
+
+def hub_arguments(config: ExperimentConfig) -> dict[str, Any]:
+    """What says which files are read and whether code among them may run: for config, weights and tokenizer."""
+    options = config.pytorch
+    arguments: dict[str, Any] = {"trust_remote_code": options.trust_remote_code}
+    return arguments | ({"revision": options.revision} if options.revision else {})
+
+
+def load_parts(config: ExperimentConfig, placement: Placement) -> Parts:
+    """Load model and tokenizer onto ``placement``.
+
+    Raises ModelLoadError, GpuMemoryError (also where layers would spill off the boards) or DeviceFaultError.
+    """
+    # Weights come from the revision asked for or not at all: transformers would else fetch a conversion bot's.
+    os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "1"
+    _without_progress_bars()
+    with Translated(f"loading {config.model}", ModelLoadError):
+        tokenizer = AutoTokenizer.from_pretrained(config.model, **hub_arguments(config))
+        build = _random if config.weights == "random" else _pretrained
+        model = build(config, placement)
+        model.train(False)
+    if placement.boards:
+        _refuse_spilling(model, config.model)
+    special = special_tokens(model, tokenizer)
+    # generate() fills whatever a call leaves open from here: nothing of the model folder's own may leak in.
+    model.generation_config = GenerationConfig.from_dict({})
+    return Parts(model, tokenizer, special)
+
+
+def _pretrained(config: ExperimentConfig, placement: Placement) -> PreTrainedModel:
+    hub = hub_arguments(config)
+    shape = AutoConfig.from_pretrained(config.model, **hub)
+    explicit = getattr(shape, "transformers_weights", None)
+    if config.pytorch.use_safetensors and explicit and ".safetensors" not in explicit:
+        raise ModelLoadError(f"loading {config.model}: its config names {explicit}, which isn't safetensors")
+    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+        config.model,
+        config=shape,
+        use_safetensors=config.pytorch.use_safetensors,
+        **hub,
+        **_build_arguments(config),
+        **_spread(placement),
+    )
+    return model
+
+
+def _random(config: ExperimentConfig, placement: Placement) -> PreTrainedModel:
+    shape = AutoConfig.from_pretrained(config.model, **hub_arguments(config))
+    build = {"trust_remote_code": config.pytorch.trust_remote_code, **_build_arguments(config)}
+    torch.manual_seed(config.random_seed)
+    if placement.boards > 1:
+        return random_over(shape, build, _spread(placement))
+    with torch.device(placement.device):
+        return from_config(shape, **build)
+
+
+def random_over(shape: PreTrainedConfig, build: dict[str, Any], spread: dict[str, Any]) -> PreTrainedModel:
+    """A model of random weights, each initialised on the device that ``spread`` gives its layer."""
+    with torch.device("meta"):
+        kind = type(from_config(shape, **build))
+    build = {name: value for name, value in build.items() if name != "trust_remote_code"}
+    level = transformers_logging.get_verbosity()
+    # Every weight is meant to be missing: the report of missing weights would only alarm.
+    transformers_logging.set_verbosity(logging.CRITICAL)
+    try:
+        model: PreTrainedModel = kind.from_pretrained(None, config=shape, state_dict={}, **build, **spread)
+    finally:
+        transformers_logging.set_verbosity(level)
+    return model
+
+
+def _build_arguments(config: ExperimentConfig) -> dict[str, Any]:
+    arguments: dict[str, Any] = {"dtype": DTYPES[config.precision]}
+    attention = config.pytorch.attn_implementation
+    return arguments | ({"attn_implementation": attention} if attention else {})
+
+
+def _spread(placement: Placement) -> dict[str, Any]:
+    """Device map for from_pretrained: none on the CPU, straight onto one board, or balanced over several."""
+    if placement.boards == 0:
+        return {}
+    if placement.boards == 1:
+        return {"device_map": {"": placement.device}}
+    free = {board: torch.cuda.mem_get_info(board)[0] for board in range(placement.boards)}
+    return {"device_map": "auto", "max_memory": free}
+
+
+def _refuse_spilling(model: PreTrainedModel, name: str) -> None:
+    layout: dict[str, Any] = getattr(model, "hf_device_map", None) or {}
+    spilled = [part for part, device in layout.items() if str(device) in ("cpu", "disk")]
+    if spilled:
+        raise GpuMemoryError(
+            f"loading {name}: {len(spilled)} of {len(layout)} parts don't fit on the boards, from {spilled[0]}: "
+            "raise gpus, or take a smaller precision"
+        )
+
+
+def special_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> SpecialTokens:
+    """The ids to stop at and to fill up with: the model's own, else the tokenizer's.
+
+    A padding id outside the embedding (or none) is replaced by the end of sequence, or by 0.
+    """
+    own = model.generation_config
+    given = next(
+        (
+            ids
+            for ids in (own.eos_token_id, model.config.eos_token_id, tokenizer.eos_token_id)
+            if ids is not None
+        ),
+        (),
+    )
+    eos = (given,) if isinstance(given, int) else tuple(given)
+    size = vocabulary_size(model)
+    candidates = (tokenizer.pad_token_id, own.pad_token_id, *eos, 0)
+    pad = next(int(token) for token in candidates if token is not None and 0 <= token < size)
+    return SpecialTokens(eos, pad, tokenizer.bos_token_id)
+
+
+def vocabulary_size(model: PreTrainedModel) -> int:
+    """Token ids that the model has an embedding for."""
+    return int(model.get_input_embeddings().get_parameter("weight").shape[0])

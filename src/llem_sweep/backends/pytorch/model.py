@@ -1,0 +1,85 @@
+"""A causal language model in memory."""
+
+from __future__ import annotations
+
+import gc
+from typing import Any
+
+import torch
+
+from llem_sweep.backends.protocol import Workload
+from llem_sweep.backends.pytorch.faults import Translated
+from llem_sweep.backends.pytorch.generation import generation_arguments
+from llem_sweep.backends.pytorch.loading import Parts
+from llem_sweep.backends.pytorch.placement import Placement, board_uuid
+from llem_sweep.backends.pytorch.requests import check_positions, make_batches, request_ids
+from llem_sweep.backends.pytorch.workload import TorchWorkload
+from llem_sweep.config.experiment import ExperimentConfig
+from llem_sweep.errors import BackendError
+
+
+class TorchModel:
+    """A loaded model with its tokenizer and the devices that hold its weights."""
+
+    def __init__(self, parts: Parts, placement: Placement) -> None:
+        self._parts: Parts | None = parts
+        self._placement = placement
+        devices = {parameter.device for parameter in parts.model.parameters()}
+        self._devices = sorted((d for d in devices if d.type == "cuda"), key=lambda device: device.index)
+        self._device_uuids = tuple(board_uuid(device) for device in self._devices)
+
+    @property
+    def device_uuids(self) -> tuple[str, ...]:
+        return self._device_uuids
+
+    @property
+    def off_board(self) -> bool:
+        return self._placement.off_board
+
+    def effective(self, config: ExperimentConfig) -> dict[str, Any]:
+        parts = self._open()
+        layout = getattr(parts.model, "hf_device_map", None)
+        return {
+            "engine": "transformers",
+            "model_class": type(parts.model).__name__,
+            "device": str(parts.model.device),
+            "devices": [str(device) for device in self._devices],
+            "device_map": {part: str(device) for part, device in layout.items()} if layout else None,
+            "dtype": str(parts.model.dtype).removeprefix("torch."),
+            "attention": parts.model.config._attn_implementation,
+            "cuda_available": bool(self._devices),
+            "cuda_version": torch.version.cuda,
+            "cpu_threads": torch.get_num_threads(),
+            "batch_size": config.pytorch.batch_size,
+            "batches": -(-config.n // config.pytorch.batch_size),
+            "generate": generation_arguments(config, parts.special),
+        }
+
+    def prepare(self, config: ExperimentConfig) -> Workload:
+        model, tokenizer, special = self._open()
+        arguments = generation_arguments(config, special)
+        with Translated(f"preparing the requests of {config.model}"):
+            requests = request_ids(config, model, tokenizer, special)
+            batches = make_batches(requests, config.pytorch.batch_size, special.pad, model.device)
+        check_positions(batches, config, model)
+        return TorchWorkload(model, batches, arguments, config.random_seed)
+
+    def synchronize(self) -> None:
+        with Translated("waiting for the device"):
+            for device in self._devices:
+                torch.cuda.synchronize(device)
+
+    def close(self) -> None:
+        if self._parts is None:
+            return
+        # The weights go even while a workload or an error's traceback still refers to the model.
+        for tensor in (*self._parts.model.parameters(), *self._parts.model.buffers()):
+            tensor.data = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
+        self._parts = None
+        gc.collect()
+        torch.cuda.empty_cache()
+
+    def _open(self) -> Parts:
+        if self._parts is None:
+            raise BackendError("the model has been closed: load it again")
+        return self._parts

@@ -1,0 +1,83 @@
+"""An experiment's batches, ready to run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import torch
+from transformers import GenerationConfig, PreTrainedModel
+
+from llem_sweep.backends.protocol import BatchTally, MarkPhase
+from llem_sweep.backends.pytorch.faults import Translated
+from llem_sweep.backends.pytorch.generation import batch_seed, count_output_tokens
+from llem_sweep.backends.pytorch.requests import Batch
+from llem_sweep.errors import BackendError
+from llem_sweep.phases import Phase
+
+
+class TorchWorkload:
+    """Tokenised, padded batches and the arguments of generate() that run them."""
+
+    def __init__(
+        self, model: PreTrainedModel, batches: list[Batch], arguments: dict[str, Any], random_seed: int
+    ) -> None:
+        if not model.can_generate():
+            raise BackendError(f"{type(model).__name__} can't generate text: choose a causal language model")
+        self._model = model
+        self._generate = cast("Callable[..., torch.Tensor]", model.generate)
+        self._batches = batches
+        self._generation = GenerationConfig.from_dict(arguments)
+        self._eos: tuple[int, ...] = tuple(arguments["eos_token_id"] or ())
+        self._random_seed = random_seed
+
+    @property
+    def batches(self) -> int:
+        return len(self._batches)
+
+    def run_batch(self, index: int, mark: MarkPhase) -> BatchTally:
+        batch = self._batches[index]
+        device = self._model.device
+        mark(Phase.PREFILL)
+        torch.manual_seed(batch_seed(self._random_seed, index))
+        with Translated(f"batch {index + 1} of {len(self._batches)}"):
+            with _first_token(self._model, mark), torch.inference_mode():
+                sequences = self._generate(
+                    input_ids=batch.input_ids.to(device),
+                    attention_mask=batch.attention_mask.to(device),
+                    generation_config=self._generation,
+                )
+            generated = sequences[:, batch.input_ids.shape[1] :].cpu()
+        return BatchTally(
+            requests=batch.input_ids.shape[0],
+            input_tokens=batch.input_tokens,
+            output_tokens=count_output_tokens(generated, self._eos),
+            padded_tokens=batch.input_ids.numel() - batch.input_tokens,
+        )
+
+
+@contextmanager
+def _first_token(model: PreTrainedModel, mark: MarkPhase) -> Iterator[None]:
+    """Mark DECODE when the second forward pass begins, or at the end when there is none.
+
+    generate() reads its stopping flag back from the device after every token, so the first token is complete
+    by then; a mark set when the first token is merely queued would come early by the whole prefill. Adds no
+    synchronisation, and the hook is gone before the second pass starts.
+    """
+    passes = 0
+
+    def count(*_: object) -> None:
+        nonlocal passes
+        passes += 1
+        if passes == 2:
+            hook.remove()
+            mark(Phase.DECODE)
+
+    hook = model.register_forward_pre_hook(count)
+    try:
+        yield
+    finally:
+        hook.remove()
+    if passes < 2:
+        mark(Phase.DECODE)

@@ -1,0 +1,137 @@
+"""A backend that waits instead of computing, for rehearsing schedules and faults without torch."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import threading
+from typing import Any
+
+from llem_sweep.backends.protocol import BatchTally, LoadContext, LoadedModel, MarkPhase, Workload
+from llem_sweep.clock import Clock
+from llem_sweep.config.experiment import ExperimentConfig
+from llem_sweep.errors import BackendError, GpuMemoryError, ModelLoadError
+from llem_sweep.phases import Phase
+from llem_sweep.plan.types import ModelFacts
+
+MAX_BATCHES = 8
+PREFILL_SHARE = 0.1
+"""Part of each batch's time that is marked as prefill."""
+
+
+class SyntheticBackend:
+    """Waits on its clock as long as ``synthetic`` says and reports the tokens that were asked for.
+
+    An experiment's requests are spread evenly over up to ``MAX_BATCHES`` batches. ``synthetic.fail_at`` makes
+    loading (``load``) or every batch, those of the warm-up included (``run``, ``oom``, ``hang``, ``die``), fail.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._loads = itertools.count()
+
+    @property
+    def version(self) -> str:
+        return "synthetic 1"
+
+    @property
+    def synthetic(self) -> bool:
+        return True
+
+    def describe(self, config: ExperimentConfig) -> ModelFacts:
+        return ModelFacts()
+
+    def load_key(self, config: ExperimentConfig) -> str:
+        options = config.synthetic
+        # Whether a fault still strikes depends on the attempt, which is told at loading alone.
+        fresh = next(self._loads) if options.fail_at else None
+        return json.dumps([config.model, config.gpus, options.load_seconds, options.fail_at, fresh])
+
+    def load(self, config: ExperimentConfig, context: LoadContext) -> LoadedModel:
+        self._clock.sleep(config.synthetic.load_seconds)
+        model = SyntheticModel(self._clock, context.attempt)
+        if model.failure(config) == "load":
+            raise ModelLoadError("synthetic failure: fail_at is load")
+        return model
+
+
+class SyntheticModel:
+    """Nothing, loaded."""
+
+    def __init__(self, clock: Clock, attempt: int) -> None:
+        self._clock = clock
+        self._attempt = attempt
+
+    @property
+    def device_uuids(self) -> tuple[str, ...]:
+        return ()
+
+    @property
+    def off_board(self) -> bool:
+        return False
+
+    def failure(self, config: ExperimentConfig) -> str | None:
+        """The fault that strikes this attempt."""
+        limit = config.synthetic.fail_times
+        return config.synthetic.fail_at if limit is None or self._attempt <= limit else None
+
+    def effective(self, config: ExperimentConfig) -> dict[str, Any]:
+        batches = len(batch_sizes(config.n))
+        return {"engine": "synthetic", "batches": batches} | config.synthetic.model_dump(mode="json")
+
+    def prepare(self, config: ExperimentConfig) -> Workload:
+        return SyntheticWorkload(self._clock, config, self.failure(config))
+
+    def synchronize(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class SyntheticWorkload:
+    """Batches that take their share of ``synthetic.run_seconds``."""
+
+    def __init__(self, clock: Clock, config: ExperimentConfig, failure: str | None) -> None:
+        self._clock = clock
+        self._config = config
+        self._failure = failure
+        self._sizes = batch_sizes(config.n)
+
+    @property
+    def batches(self) -> int:
+        return len(self._sizes)
+
+    def run_batch(self, index: int, mark: MarkPhase) -> BatchTally:
+        config, requests = self._config, self._sizes[index]
+        batch_s = config.synthetic.run_seconds / len(self._sizes)
+        mark(Phase.PREFILL)
+        self._clock.sleep(batch_s * PREFILL_SHARE)
+        _strike(self._failure)
+        mark(Phase.DECODE)
+        self._clock.sleep(batch_s * (1 - PREFILL_SHARE))
+        return BatchTally(
+            requests=requests,
+            input_tokens=requests * config.max_input_tokens,
+            output_tokens=requests * (config.synthetic.output_tokens or config.max_output_tokens),
+            padded_tokens=0,
+        )
+
+
+def batch_sizes(requests: int) -> tuple[int, ...]:
+    """``requests`` spread over up to MAX_BATCHES batches whose sizes differ by at most one."""
+    batches = min(requests, MAX_BATCHES)
+    size, larger = divmod(requests, batches)
+    return tuple(size + (index < larger) for index in range(batches))
+
+
+def _strike(failure: str | None) -> None:
+    if failure == "run":
+        raise BackendError("synthetic failure: fail_at is run")
+    if failure == "oom":
+        raise GpuMemoryError("synthetic failure: fail_at is oom")
+    if failure == "hang":
+        threading.Event().wait()
+    if failure == "die":
+        os._exit(1)

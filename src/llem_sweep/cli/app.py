@@ -1,0 +1,132 @@
+"""The commands: each parses, calls the library once, and prints what came back."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+from cyclopts.exceptions import CycloptsError
+from cyclopts.validators import Number
+
+from llem_sweep.cli.complaints import print_error, usage_problem
+from llem_sweep.cli.library import Library, Package, Where
+from llem_sweep.errors import LlemSweepError
+
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+_Flag = Parameter(negative="")
+_Grid = Annotated[Path | None, Parameter(help="Sweep file (YAML).")]
+_DryRun = Annotated[bool, _Flag, Parameter(help="Show what would run here, and start nothing.")]
+_Resume = Annotated[Path | None, Parameter(help="Complete this sweep's folder; needs no sweep file.")]
+_Output = Annotated[Path | None, Parameter(help="Where the sweep's folder is made [default: results].")]
+_Set = Annotated[
+    list[str] | None,
+    Parameter(name="--set", negative="", help="Override a field, key=value; repeat it for more."),
+]
+_Simulate = Annotated[
+    int | None,
+    Parameter(
+        validator=Number(gte=1), help="Rehearse on this many simulated GPUs; no number is a measurement."
+    ),
+]
+_Inline = Annotated[bool, _Flag, Parameter(help="Run one worker in this process, without Ray.")]
+_Address = Annotated[str | None, Parameter(help="Join this Ray cluster; auto is one on this machine.")]
+_RemoteCode = Annotated[
+    bool,
+    _Flag,
+    Parameter(help="Let models bring code or pickled weights where the file asks for it as well."),
+]
+_Quiet = Annotated[bool, _Flag, Parameter(name=["--quiet", "-q"], help="Print errors and the folder alone.")]
+_Verbose = Annotated[bool, _Flag, Parameter(name=["--verbose", "-v"], help="Print everything, cut nothing.")]
+_Folder = Annotated[Path, Parameter(help="Folder of a sweep.")]
+
+
+def main(tokens: Sequence[str] | None = None, library: Library | None = None) -> int:
+    """Run the command line ``tokens`` (by default this process's) and return its exit code."""
+    given = list(sys.argv[1:] if tokens is None else tokens)
+    _never_fail_to_encode()
+    try:
+        code = build_app(library or Package())(given)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except CycloptsError as error:
+        print(f"error: {usage_problem(error, given)}", file=sys.stderr)
+        return EXIT_USAGE
+    except LlemSweepError as error:
+        print_error(error, sys.stderr, verbose=not {"-v", "--verbose"}.isdisjoint(given))
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output went away, as `head` does; Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def build_app(library: Library) -> App:
+    """The command line over ``library``."""
+    app = App(
+        name="llem-sweep",
+        help="Measure what LLM inference costs in energy, over a grid of configurations, on every GPU at once.",
+        usage="Usage: llem-sweep GRID.yaml [OPTIONS]\n       llem-sweep --resume DIR\n       llem-sweep COMMAND",
+        version=lambda: version("llem-sweep"),
+        default_parameter=Parameter(show_default=False),
+        result_action="return_value",
+        exit_on_error=False,
+        print_error=False,
+        suppress_keyboard_interrupt=False,
+    )
+
+    @app.default
+    def sweep(
+        grid: _Grid = None,
+        /,
+        *,
+        dry_run: _DryRun = False,
+        resume: _Resume = None,
+        output: _Output = None,
+        set_: _Set = None,
+        simulate_gpus: _Simulate = None,
+        inline: _Inline = False,
+        address: _Address = None,
+        allow_remote_code: _RemoteCode = False,
+        quiet: _Quiet = False,
+        verbose: _Verbose = False,
+    ) -> int:
+        """Run a sweep, or complete one."""
+        from llem_sweep.cli.commands import Request, check_together, plan, run
+
+        where = Where(simulate_gpus, inline, address, allow_remote_code)
+        request = Request(grid, tuple(set_ or ()), resume, output, where, quiet, verbose)
+        check_together(request, dry_run=dry_run)
+        return plan(library, request) if dry_run else run(library, request)
+
+    @app.command
+    def report(folder: _Folder, /, *, verbose: _Verbose = False) -> int:
+        """Show what is in a sweep's folder, without running anything."""
+        from llem_sweep.cli.commands import report
+
+        return report(library, folder, verbose=verbose)
+
+    @app.command
+    def schema() -> int:
+        """Print the JSON Schema of sweep files, for editors."""
+        print(json.dumps(library.sweep_schema(), indent=2))
+        return 0
+
+    return app
+
+
+def _never_fail_to_encode() -> None:
+    """Let a terminal that can't show a character show its code instead of raising."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")

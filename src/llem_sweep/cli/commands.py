@@ -1,0 +1,126 @@
+"""What each command does once its arguments are known: one library call, then printing."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import NamedTuple, TextIO
+
+from rich.console import Console
+
+from llem_sweep.cli.complaints import command_hint
+from llem_sweep.cli.escape import printable
+from llem_sweep.cli.library import Library, Where
+from llem_sweep.cli.listing import show
+from llem_sweep.cli.live import LiveView
+from llem_sweep.cli.plain import PlainView, QuietView
+from llem_sweep.cli.render_plan import dry_run_report, headline
+from llem_sweep.cli.render_summary import summary_report
+from llem_sweep.clock import SystemClock
+from llem_sweep.errors import ConfigError, Problem
+from llem_sweep.execution.progress import SweepView
+
+DEFAULT_OUTPUT = Path("results")
+
+
+class Request(NamedTuple):
+    """What the command line asks of a sweep."""
+
+    grid: Path | None
+    overrides: tuple[str, ...]
+    resume: Path | None
+    output: Path | None
+    where: Where
+    quiet: bool
+    verbose: bool
+
+
+def check_together(request: Request, *, dry_run: bool) -> None:
+    """Refuse options that would have no effect beside the others, and files that aren't there.
+
+    Raises ConfigError, for everything found at once.
+    """
+    grid, resume, where = request.grid, request.resume, request.where
+    problems = []
+    if grid is None and (resume is None or dry_run or request.overrides):
+        problems.append(Problem("give a sweep file, for example: llem-sweep sweeps/quickstart.yaml"))
+    if grid is not None and not grid.is_file():
+        problems.append(Problem(_no_such_file(grid)))
+    if resume is not None and dry_run:
+        problems.append(Problem("--dry-run plans a new sweep: leave --resume out"))
+    if resume is not None and request.output is not None:
+        problems.append(Problem(f"--resume goes on in {resume}: leave --output out"))
+    if where.address is not None and where.inline:
+        problems.append(Problem("--inline uses no cluster: leave --address out"))
+    if where.address is not None and where.simulate_gpus is not None:
+        problems.append(Problem("--simulate-gpus starts a cluster of its own: leave --address out"))
+    if request.quiet and request.verbose:
+        problems.append(Problem("--quiet and --verbose ask for opposites: leave one out"))
+    if problems:
+        raise ConfigError(problems)
+
+
+def _no_such_file(grid: Path) -> str:
+    if grid.is_dir():
+        return (
+            f"{grid} is a folder, not a sweep file\n"
+            f"To complete it: llem-sweep --resume {grid}\nTo read it: llem-sweep report {grid}"
+        )
+    hint = command_hint(str(grid))
+    return f"there is no file {grid}" + (f"\n{hint}" if hint else "")
+
+
+def run(library: Library, request: Request) -> int:
+    """Run or complete a sweep; returns its exit code."""
+    sweep = library.load_sweep(request.grid, request.overrides) if request.grid is not None else None
+    view = watch(sys.stderr, quiet=request.quiet, verbose=request.verbose)
+    try:
+        result = library.run_sweep(
+            sweep,
+            output=request.output or DEFAULT_OUTPUT,
+            resume=request.resume,
+            where=request.where,
+            view=view,
+        )
+    finally:
+        view.close()
+    if request.quiet:
+        print(printable(str(result.folder)))
+    else:
+        console = console_on(sys.stdout)
+        show(console, summary_report(result, console.width, verbose=request.verbose))
+    return result.exit_code
+
+
+def plan(library: Library, request: Request) -> int:
+    """Show what would run."""
+    assert request.grid is not None, "the caller has checked that there is a sweep file"
+    dry = library.dry_run(library.load_sweep(request.grid, request.overrides), request.where)
+    if request.quiet:
+        print(printable(headline(dry)))
+    else:
+        show(console_on(sys.stdout), dry_run_report(dry, verbose=request.verbose))
+    return 0
+
+
+def report(library: Library, folder: Path, *, verbose: bool) -> int:
+    """Show what is in a folder."""
+    result = library.report_sweep(folder)
+    console = console_on(sys.stdout)
+    show(console, summary_report(result, console.width, verbose=verbose))
+    return 0
+
+
+def watch(stream: TextIO, *, quiet: bool, verbose: bool) -> SweepView:
+    """A view that suits ``stream``: live on a terminal, plain lines elsewhere."""
+    if quiet:
+        return QuietView(stream)
+    console = console_on(stream)
+    if console.is_terminal and not console.is_dumb_terminal:
+        return LiveView(console)
+    return PlainView(stream, SystemClock(), verbose=verbose)
+
+
+def console_on(stream: TextIO) -> Console:
+    """A console that takes text as it is; colours follow the terminal and NO_COLOR."""
+    return Console(file=stream, markup=False, emoji=False, highlight=False)

@@ -1,0 +1,30 @@
+"""Text from outside (names, prompts, errors, paths) made fit for a terminal."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from rich.text import Text
+
+_UNPRINTABLE = {"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"}
+"""Unicode categories that move the cursor, reorder or hide text, have no shape or can't be encoded: control codes,
+formatting (text direction among it), unassigned and private ones, lone surrogates, line and paragraph ends."""
+
+
+def printable(text: str, *, lines: bool = False) -> str:
+    """``text`` with everything a terminal would act on spelled out, as ``\\x1b`` or ``\\u202e``.
+
+    Line ends are spelled out too unless ``lines`` keeps them; a tab becomes spaces.
+    """
+    return "".join(_shown(char, lines) for char in text.replace("\r\n", "\n").expandtabs(4))
+
+
+def outside(text: str, style: str = "", *, lines: bool = False) -> Text:
+    """``text`` for a rich renderable: printable, and never read as markup."""
+    return Text(printable(text, lines=lines), style)
+
+
+def _shown(char: str, lines: bool) -> str:
+    if unicodedata.category(char) not in _UNPRINTABLE or (lines and char == "\n"):
+        return char
+    return char.encode("unicode_escape", "surrogatepass").decode("ascii")

@@ -1,0 +1,85 @@
+"""What the command line calls of the package, imported when it is called: help must not wait for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from llem_sweep.config.sweep import SweepConfig
+    from llem_sweep.execution.progress import SweepView
+    from llem_sweep.sweep import DryRun, SweepResult
+
+
+class Where(NamedTuple):
+    """Where a sweep is to run, as the command line says it."""
+
+    simulate_gpus: int | None = None
+    inline: bool = False
+    address: str | None = None
+    allow_remote_code: bool = False
+
+
+class Library(Protocol):
+    """One call for each thing a command does."""
+
+    def load_sweep(self, path: Path, overrides: Sequence[str]) -> SweepConfig:
+        """Read a sweep file."""
+
+    def run_sweep(
+        self,
+        sweep: SweepConfig | None,
+        *,
+        output: Path,
+        resume: Path | None,
+        where: Where,
+        view: SweepView,
+    ) -> SweepResult:
+        """Run a sweep, or complete a folder."""
+
+    def dry_run(self, sweep: SweepConfig, where: Where) -> DryRun:
+        """Plan a sweep and hold it against the GPUs there."""
+
+    def report_sweep(self, folder: Path) -> SweepResult:
+        """Read a folder back."""
+
+    def sweep_schema(self) -> dict[str, Any]:
+        """The JSON Schema of sweep files."""
+
+
+class Package:
+    """The package itself."""
+
+    def load_sweep(self, path: Path, overrides: Sequence[str]) -> SweepConfig:
+        from llem_sweep.config.load import load_sweep
+
+        return load_sweep(path, overrides)
+
+    def run_sweep(
+        self,
+        sweep: SweepConfig | None,
+        *,
+        output: Path,
+        resume: Path | None,
+        where: Where,
+        view: SweepView,
+    ) -> SweepResult:
+        from llem_sweep.sweep import run_sweep
+
+        return run_sweep(sweep, output=output, resume=resume, view=view, **where._asdict())
+
+    def dry_run(self, sweep: SweepConfig, where: Where) -> DryRun:
+        from llem_sweep.sweep import dry_run
+
+        return dry_run(sweep, **where._asdict())
+
+    def report_sweep(self, folder: Path) -> SweepResult:
+        from llem_sweep.sweep import report_sweep
+
+        return report_sweep(folder)
+
+    def sweep_schema(self) -> dict[str, Any]:
+        from llem_sweep.config.schema import sweep_json_schema
+
+        return sweep_json_schema()

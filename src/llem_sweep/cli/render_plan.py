@@ -1,0 +1,113 @@
+"""A dry run as printed: what would run here, in which order, and what wouldn't."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from llem_sweep.cli.escape import outside
+from llem_sweep.cli.listing import refused_experiments, skipped_points
+from llem_sweep.cli.wording import count, point, short_model
+
+if TYPE_CHECKING:
+    from llem_sweep.plan.types import ClusterShape, NodeShape, PlannedExperiment
+    from llem_sweep.sweep import DryRun
+
+HEAD, TAIL = 20, 5
+"""Experiments shown of a longer plan, from its start and its end."""
+
+
+class _Line(NamedTuple):
+    number: int
+    experiment: PlannedExperiment
+    refused: str | None
+
+
+def dry_run_report(dry: DryRun, *, verbose: bool = False) -> Iterator[RenderableType]:
+    """Headline, the GPUs there, every experiment in order, and what is left out with its reason.
+
+    Long plans are cut in the middle, and say so, unless ``verbose``.
+    """
+    refused = {each.experiment.experiment_id: each.reason for each in dry.admission.refused}
+    lines = [
+        _Line(number, experiment, refused.get(experiment.experiment_id))
+        for number, experiment in enumerate(dry.plan.experiments, start=1)
+    ]
+    yield outside(headline(dry), "bold")
+    yield Text("Nothing was started, and nothing written.")
+    for warning in dry.plan.warnings:
+        yield outside(f"warning: {warning}", "yellow")
+    yield Text()
+    yield from _cluster(dry.cluster)
+    yield Text()
+    yield _experiments(lines, verbose)
+    yield from skipped_points(dry.plan.skipped, verbose=verbose)
+    yield from refused_experiments(dry.admission.refused, verbose=verbose)
+
+
+def headline(dry: DryRun) -> str:
+    """One line, for example ``quickstart: 8 experiments, 1 of them refused here; 2 points skipped``."""
+    plan, parts = dry.plan, [f"{dry.plan.name}: {count(len(dry.plan.experiments), 'experiment')}"]
+    if plan.execution.n_cycles > 1:
+        parts.append(f" in {plan.execution.n_cycles} cycles")
+    if dry.admission.refused:
+        parts.append(f", {len(dry.admission.refused):,} of them refused here")
+    if plan.skipped:
+        parts.append(f"; {count(len(plan.skipped), 'point')} skipped")
+    if plan.merged:
+        parts.append(f"; {count(plan.merged, 'point')} left out for being equal to an earlier one")
+    return "".join(parts)
+
+
+def _cluster(cluster: ClusterShape) -> Iterator[Text]:
+    gpus = sum(node.gpus for node in cluster.nodes)
+    kind = "simulated GPU" if cluster.simulated else "GPU"
+    where = "in this process" if cluster.inline else f"on {count(len(cluster.nodes), 'node')}"
+    yield Text(f"{count(gpus, kind)} {where}", "bold yellow" if cluster.simulated or not gpus else "bold")
+    for node in cluster.nodes:
+        yield outside(f"  {node.name}: {_offer(node, simulated=cluster.simulated)}")
+
+
+def _offer(node: NodeShape, *, simulated: bool) -> str:
+    parts = []
+    if node.gpus:
+        board = node.board or "GPU"
+        marked = " (simulated)" if simulated and "simulated" not in board.lower() else ""
+        memory = f", {node.board_memory_mb / 1024:,.0f} GiB each" if node.board_memory_mb else ""
+        parts.append(f"{node.gpus} × {board}{marked}{memory}")
+    return ", ".join([*parts, f"{node.cpus:g} CPUs"])
+
+
+def _experiments(lines: Sequence[_Line], verbose: bool) -> Table:
+    cut = not verbose and len(lines) > HEAD + TAIL
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("order", justify="right")
+    table.add_column("model", overflow="fold")
+    table.add_column("experiment", overflow="fold")
+    table.add_column("cycle", justify="right")
+    table.add_column("here", no_wrap=True)
+    for line in lines[:HEAD] if cut else lines:
+        table.add_row(*_cells(line))
+    if cut:
+        table.add_row("…", "", Text(f"{len(lines) - HEAD - TAIL:,} more; -v shows them", "dim"))
+        for line in lines[-TAIL:]:
+            table.add_row(*_cells(line))
+    return table
+
+
+def _cells(line: _Line) -> tuple[RenderableType, ...]:
+    return (
+        f"{line.number:,}",
+        outside(short_model(line.experiment.config.model)),
+        outside(point(_other_fields(line.experiment))),
+        str(line.experiment.cycle),
+        Text("runs", "green") if line.refused is None else Text("refused", "red"),
+    )
+
+
+def _other_fields(experiment: PlannedExperiment) -> dict[str, object]:
+    return {name: value for name, value in experiment.varied.items() if name != "model"}

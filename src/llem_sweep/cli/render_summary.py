@@ -1,0 +1,212 @@
+"""A finished sweep as printed: one row an experiment, then what went wrong, and the energy of every board."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from llem_sweep.cli.escape import outside
+from llem_sweep.cli.listing import refused_experiments, skipped_points
+from llem_sweep.cli.wording import UNKNOWN, count, energy, point, short_model, significant
+
+if TYPE_CHECKING:
+    from llem_sweep.report.summary import BoardEnergy
+    from llem_sweep.sweep import SweepResult
+
+WIDE = 110
+"""Columns of a terminal from which tables are laid out generously."""
+HEAD, TAIL = 40, 10
+"""Experiments shown of a longer table, from its start and its end."""
+FAILURES_SHOWN = 10
+MESSAGE_LINES = 4
+_LEGEND = "Tokens are output tokens; adjusted is the energy without the boards' idle power."
+_NO_MEASUREMENT = {
+    "simulated": "on SIMULATED boards",
+    "synthetic": "on the SYNTHETIC backend, which computes nothing",
+    "off-board": "computed OFF the board that was metered",
+}
+
+Row = Mapping[str, Any]
+"""A row of the summary table by column name."""
+
+
+def summary_report(result: SweepResult, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
+    """Everything worth saying about ``result`` on a terminal ``width`` wide; the folder's path comes last.
+
+    Long tables are cut in the middle, and say so, unless ``verbose``.
+    """
+    rows: list[Row] = result.table.to_pylist()
+    yield Text()
+    yield from _reservations(rows)
+    yield Text(_LEGEND, "dim")
+    yield experiment_table(rows, wide=width >= WIDE, verbose=verbose)
+    yield from _failures([row for row in rows if row["status"] == "failed"], verbose)
+    yield from refused_experiments(result.refused, verbose=verbose)
+    yield from skipped_points(result.skipped, verbose=verbose)
+    if result.boards:
+        yield Text("\nEnergy of each board over all measured windows", "bold")
+        yield board_table(result.boards, wide=width >= WIDE)
+    yield from _doubts(rows)
+    for warning in result.warnings:
+        yield outside(f"warning: {warning}", "yellow")
+    yield Text()
+    yield headline(result)
+    if result.interrupted:
+        yield outside(f"Run the rest with: llem-sweep --resume {shlex.quote(str(result.folder))}")
+    yield outside(str(result.folder))
+
+
+def headline(result: SweepResult) -> Text:
+    """One line, for example ``7 of 8 experiments completed, 1 failed``."""
+    rows: list[Row] = result.table.to_pylist()
+    parts = [f"{result.completed:,} of {count(len(rows), 'experiment')} completed"]
+    for status, style in (("failed", "failed"), ("refused", "refused"), ("pending", "not run yet")):
+        if number := sum(1 for row in rows if row["status"] == status):
+            parts.append(f"{number:,} {style}")
+    if result.skipped:
+        parts.append(f"{count(len(result.skipped), 'point')} skipped")
+    return Text(("Interrupted: " if result.interrupted else "") + ", ".join(parts), "bold")
+
+
+def experiment_table(rows: Sequence[Row], *, wide: bool, verbose: bool = False) -> Table:
+    """One line an experiment, in the order of the plan. Unknown is an en dash."""
+    cut = not verbose and len(rows) > HEAD + TAIL
+    several_models = len({row["model"] for row in rows}) > 1
+    several_cycles = any(row["cycle"] > 1 for row in rows)
+    table = Table(box=None, pad_edge=False, padding=(0, 2 if wide else 1, 0, 0), header_style="dim")
+    table.add_column("experiment", overflow="fold", min_width=16)
+    for header in ("tokens/s", "J/token", "energy", "adjusted"):
+        table.add_column(header, justify="right", no_wrap=True)
+    table.add_column("warnings" if wide else "warn", justify="left" if verbose else "right", overflow="fold")
+    table.add_column("status", overflow="fold")
+    for row in rows[:HEAD] if cut else rows:
+        table.add_row(_name(row, several_models, several_cycles), *_cells(row, verbose))
+    if cut:
+        table.add_row(Text(f"… {len(rows) - HEAD - TAIL:,} more; -v shows them", "dim"))
+        for row in rows[-TAIL:]:
+            table.add_row(_name(row, several_models, several_cycles), *_cells(row, verbose))
+    return table
+
+
+def board_table(boards: Sequence[BoardEnergy], *, wide: bool) -> Table:
+    """One line a board, by node and UUID."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("node", overflow="fold")
+    table.add_column("board", overflow="fold")
+    if wide:
+        table.add_column("UUID", no_wrap=True)
+    table.add_column("experiments", justify="right")
+    table.add_column("energy", justify="right", no_wrap=True)
+    for board in boards:
+        marks = _marks(board.measured_on, simulated=board.simulated)
+        named = (
+            board.name
+            if "simulated" in board.name.lower() and marks == "simulated"
+            else f"{board.name} ({marks})"
+        )
+        name = outside(board.name if marks == "measured" else named)
+        uuid = outside(board.uuid)
+        unknown = f" and {board.unknown:,} unknown" if board.unknown else ""
+        table.add_row(
+            outside(board.node),
+            *((name, uuid) if wide else (Text("\n").join([name, uuid]),)),
+            f"{board.experiments:,}{unknown}",
+            energy(board.energy_j),
+        )
+    return table
+
+
+def _reservations(rows: Sequence[Row]) -> Iterator[Text]:
+    """What of the table is no measurement, in words."""
+    completed = [row for row in rows if row["status"] == "completed"]
+    for kind, words in _NO_MEASUREMENT.items():
+        number = sum(1 for row in completed if kind in _row_marks(row))
+        if number:
+            which = (
+                "All numbers were made" if number == len(completed) else f"{count(number, 'experiment')} ran"
+            )
+            yield Text(f"{which} {words}: no measurement", "bold yellow")
+
+
+def _name(row: Row, several_models: bool, several_cycles: bool) -> Text:
+    varied = {
+        name.removeprefix("config."): value
+        for name, value in row.items()
+        if name.startswith("config.") and value is not None
+    }
+    parts = [short_model(row["model"])] if several_models or not varied else []
+    parts += [point(varied)] if varied else []
+    parts += [f"cycle={row['cycle']}"] if several_cycles else []
+    return outside(" ".join(parts))
+
+
+def _cells(row: Row, verbose: bool) -> list[RenderableType]:
+    warnings = row["warnings"] or []
+    listed = ", ".join(warnings) if verbose else str(len(warnings) or "")
+    return [
+        significant(row["avg_tokens_per_second"]),
+        significant(row["avg_energy_per_token_j"]),
+        energy(row["total_energy_j"]),
+        energy(row["energy_adjusted_j"]),
+        outside(listed, "yellow"),
+        _status(row),
+    ]
+
+
+def _status(row: Row) -> Text:
+    if row["status"] == "completed":
+        marks = _row_marks(row)
+        return Text(marks, "green" if marks == "measured" else "yellow")
+    return Text(row["status"], "red" if row["status"] == "failed" else "dim")
+
+
+def _row_marks(row: Row) -> str:
+    return _marks(row["measured_on"], simulated=bool(row["simulated"]))
+
+
+def _marks(measured_on: str, *, simulated: bool) -> str:
+    """How far a number is a measurement, in words."""
+    kind = "measured" if measured_on == "board" else measured_on
+    return f"{kind}, simulated" if simulated and kind != "simulated" else kind
+
+
+def _failures(failed: Sequence[Row], verbose: bool) -> Iterator[RenderableType]:
+    if not failed:
+        return
+    yield Text("\nFailed", "bold red")
+    shown = failed if verbose else failed[:FAILURES_SHOWN]
+    for row in shown:
+        stage, kind = row["failure_stage"] or "unknown stage", row["failure_kind"] or "unknown"
+        yield Text.assemble("  ", _name(row, True, row["cycle"] > 1), f": {stage}, {kind}")
+        lines = (row["failure_message"] or "no message").strip().splitlines() or ["no message"]
+        for line in lines if verbose else lines[:MESSAGE_LINES]:
+            yield outside(f"    {line}")
+        if row["folder"]:
+            yield outside(f"    see {row['folder']}/failure.json", "dim")
+    if len(failed) > len(shown):
+        yield Text(f"  {len(failed) - len(shown):,} more failed; -v shows them", "dim")
+
+
+def _doubts(rows: Sequence[Row]) -> Iterator[RenderableType]:
+    """Every kind of warning once, with how many experiments have it and what to do about it."""
+    from llem_sweep.results.warnings import REMEDIES
+
+    numbers = Counter(code for row in rows for code in row["warnings"] or [])
+    if not numbers:
+        return
+    remedies = {code.value: remedy for code, remedy in REMEDIES.items()}
+    yield Text("\nWarnings", "bold yellow")
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(justify="right")
+    table.add_column(no_wrap=True)
+    table.add_column()
+    for code, number in numbers.items():
+        table.add_row(f"{number:,} ×", outside(code), outside(remedies.get(code, UNKNOWN)))
+    yield Padding(table, (0, 0, 0, 2))

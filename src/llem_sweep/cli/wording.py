@@ -1,0 +1,81 @@
+"""Numbers as people read them. Unknown is an en dash, never 0."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from llem_sweep.execution.progress import Progress
+
+UNKNOWN = "–"
+
+
+def energy(energy_j: float | None) -> str:
+    """Energy with three digits and its unit, for example ``1.23 kJ``."""
+    if energy_j is None:
+        return UNKNOWN
+    size = abs(energy_j)
+    for unit, factor in (("GJ", 1e9), ("MJ", 1e6), ("kJ", 1e3), ("J", 1.0)):
+        # A number that rounds up to the next unit is shown in that one: 1.00 kJ rather than 1e+03 J.
+        if size >= 0.9995 * factor:
+            return f"{significant(energy_j / factor)} {unit}"
+    return f"{significant(energy_j * 1e3)} mJ" if size else "0 J"
+
+
+def significant(value: float | None, digits: int = 3) -> str:
+    """A number with ``digits`` digits that count, and never fewer before the point than it has."""
+    if value is None:
+        return UNKNOWN
+    rounded = float(f"{value:.{digits}g}")
+    if abs(rounded) >= 10**digits:
+        return f"{value:,.0f}"
+    return f"{value:#.{digits}g}".rstrip(".")
+
+
+def duration(duration_s: float | None) -> str:
+    """Time in its two largest units, for example ``2 min 05 s``."""
+    if duration_s is None:
+        return UNKNOWN
+    seconds = round(max(0.0, duration_s))
+    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
+    if not minutes:
+        return f"{seconds} s"
+    if not hours:
+        return f"{minutes} min {seconds % 60:02} s"
+    if not days:
+        return f"{hours} h {minutes % 60:02} min"
+    return f"{days} d {hours % 24:02} h"
+
+
+def count(number: int, noun: str) -> str:
+    """A number and its noun, for example ``1 experiment`` or ``2 experiments``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def progress_counts(progress: Progress) -> str:
+    """How far a sweep is, for example ``3 of 8 done, 1 failed, 2 running``."""
+    parts = [f"{progress.done:,} of {progress.total:,} done"]
+    if progress.failed:
+        parts.append(f"{progress.failed:,} failed")
+    if progress.running:
+        parts.append(f"{progress.running:,} running")
+    return ", ".join(parts)
+
+
+def progress_times(progress: Progress) -> str:
+    """Time spent and left, and the energy so far."""
+    parts = [f"{duration(progress.elapsed_s)} so far"]
+    if progress.remaining_s is not None and progress.done + progress.failed < progress.total:
+        parts.append(f"about {duration(progress.remaining_s)} left")
+    if progress.energy_j is not None:
+        parts.append(energy(progress.energy_j))
+    return ", ".join(parts)
+
+
+def point(varied: Mapping[str, object]) -> str:
+    """The fields of a point, for example ``precision=bf16 batch_size=8``; the sections' names are left out."""
+    return " ".join(f"{name.rsplit('.', 1)[-1]}={value}" for name, value in varied.items())
+
+
+def short_model(model: str) -> str:
+    """The last component of a model's name or path."""
+    return model.rstrip("/").rsplit("/", 1)[-1] or model

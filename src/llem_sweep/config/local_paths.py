@@ -1,0 +1,54 @@
+"""Local models and datasets: made absolute, found, and digested."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from llem_sweep.config.contents import digest, is_local
+from llem_sweep.config.draft import Draft
+from llem_sweep.config.legacy import change_values
+from llem_sweep.config.nodes import Node
+from llem_sweep.errors import Problem
+
+
+def resolve_local_paths(draft: Draft) -> Draft:
+    """``draft`` with every local ``model`` and ``dataset`` absolute, relative to the file that names it."""
+    return change_values(draft, _absolute)
+
+
+def digest_local_paths(draft: Draft, problems: list[Problem]) -> dict[str, str]:
+    """Digest of every local model folder and dataset file in ``draft``, by absolute path."""
+    contents: dict[str, str] = {}
+
+    def collect(field: str, node: Node) -> Node:
+        path = _local(field, node)
+        if path is not None and _is_there(field, node, path, problems) and path not in contents:
+            try:
+                contents[path] = digest(Path(path))
+            except OSError as error:
+                message = f"{path} can't be read: {error.strerror or error}"
+                problems.append(node.place.problem(message, field))
+        return node
+
+    change_values(draft, collect)
+    return contents
+
+
+def _local(field: str, node: Node) -> str | None:
+    value = node.value
+    return value if field in ("model", "dataset") and isinstance(value, str) and is_local(value) else None
+
+
+def _absolute(field: str, node: Node) -> Node:
+    path = _local(field, node)
+    return node if path is None else Node(os.path.normpath(node.place.folder / path), node.place)
+
+
+def _is_there(field: str, node: Node, name: str, problems: list[Problem]) -> bool:
+    path = Path(name)
+    wanted, found = ("folder", path.is_dir()) if field == "model" else ("file", path.is_file())
+    if not found:
+        message = f"{name} isn't a {wanted}" if path.exists() else f"there is no {wanted} {name}"
+        problems.append(node.place.problem(message, field))
+    return found

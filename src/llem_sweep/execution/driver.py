@@ -1,0 +1,219 @@
+"""The driver: a sequential loop that handles one event per step.
+
+Everything here happens in one thread. The pool does the waiting; the sink has persisted an outcome before the
+driver counts it. An experiment leaves the queue for good only when the sink has settled it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from llem_sweep.clock import Clock
+from llem_sweep.config.sweep import ExecutionConfig
+from llem_sweep.errors import ClusterError
+from llem_sweep.execution.interrupts import Interrupts
+from llem_sweep.execution.pool import Event, Finished, Lost, Ready, Unfit, WorkerPool
+from llem_sweep.execution.tally import Tally
+from llem_sweep.phases import Phase
+from llem_sweep.plan.timeouts import default_timeout_s
+from llem_sweep.plan.types import PlannedExperiment
+from llem_sweep.results.outcome import Failed, FailureKind, Outcome, Stage
+
+TURN_S = 0.25
+"""Longest wait for an event: how often limits are checked and the view is told."""
+
+
+class Sink(Protocol):
+    """Where outcomes are persisted."""
+
+    def commit(
+        self, experiment: PlannedExperiment, attempt: int, outcome: Outcome, *, final: bool, worker: str
+    ) -> Outcome:
+        """Persist ``outcome`` and return what really is persisted: a failed save is a Failed."""
+
+    def attempts(self) -> Mapping[str, int]:
+        """Attempts persisted so far, by experiment id."""
+
+    def journal(self, event: str, **fields: object) -> None:
+        """Note a transition."""
+
+
+class Task(NamedTuple):
+    """An experiment and which attempt at it this is."""
+
+    experiment: PlannedExperiment
+    attempt: int
+
+
+class Flight(NamedTuple):
+    """A task on a worker."""
+
+    task: Task
+    since_s: float
+
+
+class Driver:
+    """Gives tasks to free workers until none are left, one in flight per worker."""
+
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        pool: WorkerPool,
+        sink: Sink,
+        execution: ExecutionConfig,
+        clock: Clock,
+        tally: Tally,
+        interrupts: Interrupts,
+    ) -> None:
+        self._queue = deque(tasks)
+        self._pool = pool
+        self._sink = sink
+        self._execution = execution
+        self._clock = clock
+        self._tally = tally
+        self._interrupts = interrupts
+        self._flights: dict[str, Flight] = {}
+        self._idle_since_s: dict[str, float] = {}
+        """Workers that are ready and have no task, and since when."""
+        self._last_cycle: dict[str, int] = {}
+        self._unfit: dict[str, Failed] = {}
+
+    def run(self) -> bool:
+        """Run until every task is settled (True) or the user has stopped the sweep before that (False).
+
+        Raises ClusterError when no worker is left to run what remains.
+        """
+        while self._flights or (self._queue and not self._interrupts.stopping):
+            self._dispatch()
+            event = self._pool.next_event(self._patience_s())
+            if event is not None:
+                self._handle(event)
+            self._enforce_limits()
+            self._show()
+            if self._interrupts.past_grace(self._execution.grace_seconds):
+                self._cut()
+                return False
+        self._show(last=True)
+        return not self._queue
+
+    def _show(self, *, last: bool = False) -> None:
+        self._tally.show(self._pool.states(), self._running(), self._interrupts.stopping, last=last)
+
+    def _running(self) -> Mapping[str, PlannedExperiment]:
+        return {worker: flight.task.experiment for worker, flight in self._flights.items()}
+
+    def _patience_s(self) -> float:
+        if not self._queue:
+            return TURN_S
+        now_s = self._clock.monotonic()
+        return max(0.0, min([TURN_S, *(self._due_s(worker) - now_s for worker in self._idle_since_s)]))
+
+    def _dispatch(self) -> None:
+        now_s = self._clock.monotonic()
+        for worker in list(self._idle_since_s):
+            if not self._queue or self._interrupts.stopping:
+                return
+            if self._due_s(worker) > now_s:
+                continue
+            task = self._queue.popleft()
+            del self._idle_since_s[worker]
+            self._flights[worker] = Flight(task, now_s)
+            self._last_cycle[worker] = task.experiment.cycle
+            self._note("dispatched", task, worker)
+            self._pool.submit(worker, task.experiment, task.attempt)
+
+    def _due_s(self, worker: str) -> float:
+        """When an idle worker may take the next task: after the gaps that the configuration asks for."""
+        last = self._last_cycle.get(worker)
+        if last is None:
+            return self._idle_since_s[worker]
+        gap_s = self._execution.experiment_gap_seconds
+        if last != self._queue[0].experiment.cycle:
+            gap_s = max(gap_s, self._execution.cycle_gap_seconds)
+        return self._idle_since_s[worker] + gap_s
+
+    def _handle(self, event: Event) -> None:
+        match event:
+            case Ready(worker, report):
+                self._sink.journal("worker_ready", worker=worker, boards=report.boards, uuids=report.uuids)
+                self._last_cycle.pop(worker, None)
+                self._idle_since_s[worker] = self._clock.monotonic()
+            case Finished(worker, outcome):
+                self._finish(worker, outcome)
+            case Lost(worker, reason, log_tail):
+                self._idle_since_s.pop(worker, None)
+                self._sink.journal("worker_lost", worker=worker, reason=reason)
+                self._tally.message(f"{worker} was lost: {reason}")
+                self._retry(worker, Failed(Stage.WORKER, FailureKind.WORKER_LOST, reason, "", log_tail))
+            case Unfit(worker, failure):
+                self._drop(worker, failure)
+
+    def _finish(self, worker: str, outcome: Outcome) -> None:
+        flight = self._flights.pop(worker)
+        self._settle(flight, worker, outcome)
+        if isinstance(outcome, Failed) and outcome.needs_new_worker:
+            self._replace(worker, outcome.message)
+        else:
+            self._idle_since_s[worker] = self._clock.monotonic()
+
+    def _settle(self, flight: Flight, worker: str, outcome: Outcome) -> None:
+        task = flight.task
+        kept = self._sink.commit(task.experiment, task.attempt, outcome, final=True, worker=worker)
+        self._tally.settled(task.experiment, kept, self._clock.monotonic() - flight.since_s)
+
+    def _retry(self, worker: str, failure: Failed) -> None:
+        """The worker is gone: its experiment goes back to the front, as often as the configuration allows."""
+        flight = self._flights.pop(worker, None)
+        if flight is None:
+            return
+        if flight.task.attempt > self._execution.max_retries:
+            self._settle(flight, worker, failure)
+            return
+        task = flight.task
+        self._sink.commit(task.experiment, task.attempt, failure, final=False, worker=worker)
+        self._note("retry", task, worker)
+        self._queue.appendleft(Task(task.experiment, task.attempt + 1))
+
+    def _enforce_limits(self) -> None:
+        states = self._pool.states()
+        now_s = self._clock.monotonic()
+        for worker, flight in list(self._flights.items()):
+            config = flight.task.experiment.config
+            limit_s = self._execution.experiment_timeout_seconds or default_timeout_s(config)
+            state = states.get(worker)
+            heard = state is not None and state.experiment == flight.task.experiment.experiment_id
+            # A worker that was never heard of may hang before its first sign of life.
+            active_s = state.active_s if state is not None and heard else now_s - flight.since_s
+            if active_s <= limit_s or (state is not None and heard and state.phase is Phase.LOAD):
+                continue
+            del self._flights[worker]
+            phase = state.phase if state is not None and heard else "unknown"
+            message = f"no result after {active_s:.0f} s without loading, limit {limit_s:g} s; phase: {phase}"
+            log_tail = self._replace(worker, message)
+            self._settle(flight, worker, Failed(Stage.WORKER, FailureKind.TIMEOUT, message, "", log_tail))
+
+    def _replace(self, worker: str, reason: str) -> str:
+        self._idle_since_s.pop(worker, None)
+        self._sink.journal("worker_replaced", worker=worker, reason=reason)
+        self._tally.message(f"{worker} is being replaced: {reason}")
+        return self._pool.replace(worker)
+
+    def _drop(self, worker: str, failure: Failed) -> None:
+        self._unfit[worker] = failure
+        self._sink.journal("worker_unfit", worker=worker, reason=failure.message)
+        self._tally.message(f"{worker} can't be used: {failure.message}")
+        if not self._flights and not self._idle_since_s and not self._pool.states():
+            reasons = "\n".join(f"  {name}: {why.message}" for name, why in self._unfit.items())
+            raise ClusterError(f"no worker could be brought up:\n{reasons}")
+
+    def _cut(self) -> None:
+        """The grace is over: what still runs is left unsettled, for a resume to run again."""
+        for worker, flight in self._flights.items():
+            self._note("cut", flight.task, worker)
+
+    def _note(self, event: str, task: Task, worker: str) -> None:
+        self._sink.journal(
+            event, experiment_id=task.experiment.experiment_id, attempt=task.attempt, worker=worker
+        )

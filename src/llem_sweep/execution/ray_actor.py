@@ -1,0 +1,95 @@
+"""What runs inside Ray's worker processes."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import time
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, NamedTuple
+
+import ray
+
+from llem_sweep.clock import SystemClock
+from llem_sweep.device.nvml import list_boards
+from llem_sweep.errors import DeviceError
+from llem_sweep.execution.logs import own_log_paths
+from llem_sweep.execution.progress import WorkerState
+from llem_sweep.execution.worker import Worker, WorkerReport, WorkerSpec
+from llem_sweep.plan.types import PlannedExperiment
+from llem_sweep.results.environment import BoardInfo
+from llem_sweep.results.outcome import Failed, Outcome
+
+PUSH_PERIOD_S = 0.3
+"""How often a worker tells what it is doing: one push costs it about 0.3 ms."""
+MUST_MATCH = ("llem-sweep", "torch", "transformers")
+
+
+class GpuWorker:
+    """A :class:`Worker` as a Ray actor. Ray's restarts are off: the driver alone decides what runs again."""
+
+    def __init__(self, spec: WorkerSpec, simulated: bool, board: Any) -> None:
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        self._name = spec.name
+        if simulated and spec.gpus:
+            ids = ray.get_runtime_context().get_accelerator_ids()["GPU"]
+            spec = spec._replace(simulated=tuple(int(number) for number in ids))
+        clock = SystemClock()
+        self._worker = Worker(spec, clock)
+        clock.every(PUSH_PERIOD_S, lambda: board.push.remote(self._worker.state()))
+
+    def __repr__(self) -> str:
+        return f"llem-sweep {self._name}"
+
+    def start(self) -> tuple[WorkerReport | Failed, tuple[str, ...]]:
+        """Prove the boards and take the cold baseline; what came of it, and the paths of this process's log."""
+        return self._worker.start(), own_log_paths()
+
+    def run(self, experiment: PlannedExperiment, attempt: int) -> Outcome:
+        """Run one experiment."""
+        return self._worker.run(experiment, attempt)
+
+
+class StatusBoard:
+    """The one place that workers push their state to and the driver reads."""
+
+    def __init__(self) -> None:
+        self._states: dict[str, tuple[WorkerState, float]] = {}
+
+    def push(self, state: WorkerState) -> None:
+        self._states[state.name] = (state, time.monotonic())
+
+    def snapshot(self) -> dict[str, tuple[WorkerState, float]]:
+        """The newest state of each worker and its age in seconds."""
+        now_s = time.monotonic()
+        return {name: (state, now_s - pushed_s) for name, (state, pushed_s) in self._states.items()}
+
+
+class NodeReport(NamedTuple):
+    """What a node says of itself."""
+
+    host: str
+    versions: dict[str, str]
+    """Of :data:`MUST_MATCH`; the public part, since builds for CPU and CUDA are the same release."""
+    boards: tuple[BoardInfo, ...]
+    problem: str | None
+
+
+def report_node() -> NodeReport:
+    """Versions and boards of the node that this runs on."""
+    try:
+        boards, problem = list_boards(), None
+    except DeviceError as error:
+        boards, problem = (), str(error)
+    return NodeReport(platform.node(), versions(), boards, problem)
+
+
+def versions() -> dict[str, str]:
+    """Installed versions of :data:`MUST_MATCH`, without their local part."""
+    found = {}
+    for name in MUST_MATCH:
+        try:
+            found[name] = version(name).split("+")[0]
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found

@@ -1,0 +1,96 @@
+"""Counts of a sweep under way, and what its watcher is told."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+
+from llem_sweep.clock import Clock
+from llem_sweep.execution.progress import FailureNote, Progress, SweepView, WorkerState
+from llem_sweep.plan.types import PlannedExperiment
+from llem_sweep.results.outcome import Failed, Outcome
+
+SHOW_EVERY_S = 0.2
+FAILURES_SHOWN = 5
+
+
+class Tally:
+    """Counts what is settled and tells the view, at most every ``SHOW_EVERY_S`` seconds."""
+
+    def __init__(self, total: int, done: int, failed: int, clock: Clock, view: SweepView) -> None:
+        self.total = total
+        self.done = done
+        self.failed = failed
+        self.energy_j: float | None = None
+        self._clock = clock
+        self._view = view
+        self._begun_s = clock.monotonic()
+        self._shown_s = float("-inf")
+        self._busy_s = 0.0
+        self._settled_here = 0
+        self._failures: deque[FailureNote] = deque(maxlen=FAILURES_SHOWN)
+
+    def message(self, text: str) -> None:
+        """Tell the watcher something worth a line."""
+        self._view.message(text)
+
+    def settled(self, experiment: PlannedExperiment, outcome: Outcome, took_s: float) -> None:
+        """Count one experiment that came to its end after ``took_s`` seconds on its worker."""
+        self._busy_s += took_s
+        self._settled_here += 1
+        if isinstance(outcome, Failed):
+            self.failed += 1
+            note = FailureNote(label(experiment), str(outcome.stage), outcome.message)
+            self._failures.append(note)
+            self._view.failed(note)
+        else:
+            self.done += 1
+            if outcome.result.total_energy_j is not None:
+                self.energy_j = (self.energy_j or 0.0) + outcome.result.total_energy_j
+
+    def show(
+        self,
+        states: Mapping[str, WorkerState],
+        running: Mapping[str, PlannedExperiment],
+        stopping: bool,
+        *,
+        last: bool = False,
+    ) -> None:
+        """Tell the view how things stand, unless it was told a moment ago."""
+        now_s = self._clock.monotonic()
+        if not last and now_s - self._shown_s < SHOW_EVERY_S:
+            return
+        self._shown_s = now_s
+        self._view.update(
+            Progress(
+                total=self.total,
+                done=self.done,
+                failed=self.failed,
+                running=len(running),
+                elapsed_s=now_s - self._begun_s,
+                remaining_s=self._remaining_s(len(states)),
+                workers=tuple(_labelled(state, running.get(name)) for name, state in states.items()),
+                recent_failures=tuple(self._failures),
+                energy_j=self.energy_j,
+                stopping=stopping,
+            )
+        )
+
+    def _remaining_s(self, workers: int) -> float | None:
+        if not self._settled_here or not workers:
+            return None
+        left = self.total - self.done - self.failed
+        return left * self._busy_s / self._settled_here / min(workers, max(1, left))
+
+
+def label(experiment: PlannedExperiment) -> str:
+    """What distinguishes an experiment, for people."""
+    parts = [f"{name.rsplit('.', 1)[-1]}={value}" for name, value in experiment.varied.items()]
+    cycle = [f"cycle {experiment.cycle}"] if experiment.cycle > 1 else []
+    return " ".join([*parts, *cycle]) or experiment.config.model
+
+
+def _labelled(state: WorkerState, experiment: PlannedExperiment | None) -> WorkerState:
+    if experiment is None:
+        return state._replace(model=None, experiment=None)
+    return state._replace(model=experiment.config.model, experiment=label(experiment))

@@ -1,0 +1,219 @@
+"""One worker: it proves its boards, keeps them, and turns each experiment into an outcome.
+
+This is the whole life of a worker, without Ray: the actor and the inline executor both wrap it.
+"""
+
+from __future__ import annotations
+
+import os
+import traceback
+from typing import NamedTuple
+
+from llem_sweep.clock import Clock
+from llem_sweep.device.assigned import assigned_tokens, resolve_assigned
+from llem_sweep.device.nvml import NvmlGpu, library_path, list_boards
+from llem_sweep.device.protocol import Gpu, Reading
+from llem_sweep.device.simulated import simulated_boards
+from llem_sweep.errors import (
+    BoardLostError,
+    DeviceFaultError,
+    GpuMemoryError,
+    IdentityError,
+)
+from llem_sweep.execution.logs import own_log_tail
+from llem_sweep.execution.progress import WorkerState
+from llem_sweep.harness.measure import measure
+from llem_sweep.harness.rig import Rig
+from llem_sweep.phases import Phase, PhaseMark
+from llem_sweep.plan.types import PlannedExperiment
+from llem_sweep.results.outcome import Completed, Failed, FailureKind, Outcome, Stage
+
+
+class WorkerSpec(NamedTuple):
+    """What a worker is to be."""
+
+    name: str
+    """Unique in the sweep, for example ``node7/gpu0``."""
+    node: str
+    gpus: int
+    simulated: tuple[int, ...] | None
+    """Indices of its simulated boards; None for real ones (or none at all, with ``gpus`` 0)."""
+    baseline_s: float
+    """Length of the cold baseline; 0 for none."""
+    takes_first: bool = False
+    """Take the first ``gpus`` boards that this process may use, where nobody assigned it just as many."""
+
+
+class WorkerReport(NamedTuple):
+    """What a worker is, as it found out at birth."""
+
+    boards: tuple[str, ...]
+    """NVML's name of each board, or none on a CPU worker."""
+    uuids: tuple[str, ...]
+    baseline_power_w: float | None
+    pid: int
+
+
+STAGE_OF_PHASE = {
+    Phase.IDLE: Stage.START,
+    Phase.BASELINE: Stage.START,
+    Phase.LOAD: Stage.LOAD,
+    Phase.WARM_UP: Stage.WARM_UP,
+    Phase.SETTLE: Stage.WARM_UP,
+    Phase.PREFILL: Stage.RUN,
+    Phase.DECODE: Stage.RUN,
+    Phase.COOL: Stage.ASSEMBLE,
+}
+
+_KINDS: tuple[tuple[type[BaseException], FailureKind], ...] = (
+    (GpuMemoryError, FailureKind.OUT_OF_MEMORY),
+    (DeviceFaultError, FailureKind.DEVICE_FAULT),
+    (BoardLostError, FailureKind.BOARD_LOST),
+    (IdentityError, FailureKind.IDENTITY),
+)
+
+
+class Worker:
+    """Runs experiments one after another on its own boards."""
+
+    def __init__(self, spec: WorkerSpec, clock: Clock) -> None:
+        self.spec = spec
+        self._clock = clock
+        self._rig: Rig | None = None
+        self._experiment: PlannedExperiment | None = None
+        self._active_before_s = 0.0
+        self._mark = PhaseMark(Phase.IDLE, clock.monotonic())
+
+    def start(self) -> WorkerReport | Failed:
+        """Open the assigned boards, prove which they are, and take the cold baseline."""
+        try:
+            self._rig = rig = open_rig(self.spec, self._clock)
+            rig.phases.subscribe(self._on_phase)
+            wanted = rig.gpus and self.spec.baseline_s
+            baseline = rig.take_cold_baseline(self.spec.baseline_s) if wanted else None
+        except Exception as error:  # noqa: BLE001 - the worker's boundary
+            return failed(error, Stage.START)
+        return WorkerReport(
+            boards=tuple(board.name for board in rig.boards),
+            uuids=tuple(board.uuid for board in rig.boards),
+            baseline_power_w=baseline.power_w if baseline else None,
+            pid=os.getpid(),
+        )
+
+    def run(self, experiment: PlannedExperiment, attempt: int) -> Outcome:
+        """Run one experiment. Whatever goes wrong comes back as Failed, and the memory is free again."""
+        rig = self._rig
+        if rig is None:
+            raise RuntimeError("run() before start()")
+        rig.steps, self._active_before_s, self._experiment = 0, 0.0, experiment
+        rig.phases.mark(Phase.IDLE)
+        try:
+            return Completed(*measure(experiment, rig, attempt=attempt))
+        except Exception as error:  # noqa: BLE001 - the worker's boundary: every fault becomes an outcome
+            outcome = failed(error, STAGE_OF_PHASE[rig.phases.current.phase])
+            # A model left loaded would starve the next experiment of memory.
+            return _released(rig, outcome)
+        finally:
+            self._experiment = None
+            rig.phases.mark(Phase.IDLE)
+
+    def state(self) -> WorkerState:
+        """What the worker is doing now. Called from another thread while it works."""
+        rig, experiment, mark = self._rig, self._experiment, self._mark
+        # Between experiments nothing is sampled, and the last sample says nothing about now.
+        readings = [
+            reading for reading in (rig.latest() if rig and experiment else ()) if reading is not None
+        ]
+        return WorkerState(
+            name=self.spec.name,
+            board=_board_label(rig.boards if rig else (), self.spec),
+            model=experiment.config.model if experiment else None,
+            experiment=experiment.experiment_id if experiment else None,
+            phase=mark.phase,
+            steps=rig.steps if rig else 0,
+            active_s=self._active_s(mark),
+            power_w=_total_power_w(readings),
+            temperature_c=max(
+                (r.temperature_c for r in readings if r.temperature_c is not None), default=None
+            ),
+        )
+
+    def close(self) -> None:
+        """Free the model and let the boards go."""
+        if self._rig is not None:
+            self._rig.close()
+
+    def _on_phase(self, mark: PhaseMark) -> None:
+        self._active_before_s = self._active_s(self._mark, mark.at_s)
+        self._mark = mark
+
+    def _active_s(self, mark: PhaseMark, now_s: float | None = None) -> float:
+        if self._experiment is None or mark.phase is Phase.LOAD:
+            return self._active_before_s
+        return self._active_before_s + (now_s or self._clock.monotonic()) - mark.at_s
+
+
+def failed(error: BaseException, stage: Stage) -> Failed:
+    """``error`` as an outcome, with its traceback and the end of this process's log."""
+    kind = next((kind for type_, kind in _KINDS if isinstance(error, type_)), FailureKind.ERROR)
+    return Failed(
+        stage=stage,
+        kind=kind,
+        message=f"{type(error).__name__}: {error}",
+        traceback="".join(traceback.format_exception(error)),
+        log_tail=own_log_tail(),
+    )
+
+
+def _released(rig: Rig, outcome: Failed) -> Failed:
+    try:
+        rig.release_model()
+    except Exception as error:  # noqa: BLE001 - part of the worker's boundary
+        # Memory that can't be freed leaves the worker unfit; the first failure stays the one reported.
+        note = f"{outcome.message}; then the model could not be released: {error}"
+        return outcome._replace(kind=FailureKind.DEVICE_FAULT, message=note)
+    return outcome
+
+
+def open_rig(spec: WorkerSpec, clock: Clock) -> Rig:
+    """Open the boards that ``spec`` assigns, by UUID, and hide all others from this process.
+
+    Raises DeviceError when they can't be opened or told apart.
+    """
+    gpus = _open_boards(spec, clock)
+    library = library_path() if spec.simulated is None and spec.gpus else None
+    return Rig(gpus, clock, node=spec.node, nvml_library=library)
+
+
+def _open_boards(spec: WorkerSpec, clock: Clock) -> tuple[Gpu, ...]:
+    # PCI order makes CUDA's numbers agree with NVML's; it must be set before CUDA starts in this process.
+    os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+    if spec.simulated is not None or not spec.gpus:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        return tuple(simulated_boards(spec.simulated or (), clock))
+    boards = list_boards()
+    tokens = assigned_tokens(os.environ)
+    uuids = resolve_assigned(tokens, boards) if tokens is not None else tuple(b.uuid for b in boards)
+    if spec.takes_first:
+        uuids = uuids[: spec.gpus]
+    if len(uuids) != spec.gpus:
+        raise IdentityError(
+            f"{spec.name} was to have {spec.gpus} GPU(s) but was assigned {', '.join(uuids) or 'none'}:"
+            " check CUDA_VISIBLE_DEVICES and the GPUs that NVML lists on this node (nvidia-smi -L)"
+        )
+    # By UUID from here on: CUDA then can't see any board that isn't metered.
+    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(uuids)
+    return tuple(NvmlGpu.open(uuid) for uuid in uuids)
+
+
+def _board_label(boards: tuple[object, ...], spec: WorkerSpec) -> str:
+    if not spec.gpus:
+        return "CPU"
+    names = sorted({str(getattr(board, "name", "GPU")) for board in boards}) or ["GPU"]
+    label = names[0] if spec.gpus == 1 else f"{spec.gpus} × {names[0]}"
+    return f"{label} (simulated)" if spec.simulated is not None and "imulated" not in label else label
+
+
+def _total_power_w(readings: list[Reading]) -> float | None:
+    known = [reading.power_mw for reading in readings if reading.power_mw is not None]
+    return sum(known) / 1000 if known else None

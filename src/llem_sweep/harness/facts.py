@@ -1,0 +1,28 @@
+"""What is known of models before any is loaded."""
+
+from __future__ import annotations
+
+from llem_sweep.backends.protocol import Backend
+from llem_sweep.backends.registry import create_backend
+from llem_sweep.clock import Clock
+from llem_sweep.config.experiment import ExperimentConfig
+from llem_sweep.plan.types import ModelFacts
+
+
+class ModelCatalogue:
+    """Facts per model, asked of each backend once for every distinct way to load one."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._backends: dict[str, Backend] = {}
+        self._facts: dict[tuple[str, str], ModelFacts] = {}
+
+    def facts(self, config: ExperimentConfig) -> ModelFacts:
+        """What the backend of ``config`` knows of its model; needs no GPU."""
+        if config.backend not in self._backends:
+            self._backends[config.backend] = create_backend(config.backend, self._clock)
+        backend = self._backends[config.backend]
+        key = (config.backend, backend.load_key(config))
+        if key not in self._facts:
+            self._facts[key] = backend.describe(config)
+        return self._facts[key]

@@ -1,0 +1,148 @@
+"""What makes a number doubtful, said with its figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from llem_sweep.backends.protocol import LoadedModel
+from llem_sweep.config.experiment import ExperimentConfig
+from llem_sweep.harness.rig import Rig
+from llem_sweep.results.parts import EnergyBreakdown
+from llem_sweep.results.warnings import MeasurementWarning, WarningCode
+from llem_sweep.sampling.energy import EnergyEstimate
+from llem_sweep.sampling.summary import WindowSummary
+
+if TYPE_CHECKING:
+    from llem_sweep.harness.assembly import Evidence
+
+SHORT_WINDOW_S = 10.0
+"""Below this the sensors, not the model, dominate the number."""
+SHORT_BASELINE_S = 10.0
+SHORT_WARM_UP_S = 30.0
+FEW_SAMPLES = 20
+GAP_PERIODS = 10
+"""A gap of more sampling periods than this is a fault of the sampler."""
+
+Doubt = tuple[WarningCode, str]
+
+
+def doubts(
+    config: ExperimentConfig,
+    rig: Rig,
+    model: LoadedModel,
+    seen: Evidence,
+    energies: Sequence[EnergyEstimate],
+    breakdown: EnergyBreakdown | None,
+    summary: WindowSummary,
+) -> tuple[MeasurementWarning, ...]:
+    """Every doubt about one result, in the order: what was measured, how, and on what."""
+    found: list[Doubt] = [
+        *_what_was_measured(config, rig, model),
+        *_window(seen, energies, summary, config),
+        *_baseline(config, rig, seen, breakdown),
+        *_warm_up(config, seen),
+        *_board(rig, seen, summary),
+    ]
+    return tuple(MeasurementWarning.of(code, message) for code, message in found)
+
+
+def _what_was_measured(config: ExperimentConfig, rig: Rig, model: LoadedModel) -> Iterator[Doubt]:
+    if rig.simulated:
+        yield WarningCode.SIMULATED, "simulated: power and energy come from a simulated board"
+    if rig.backend(config.backend).synthetic:
+        yield WarningCode.SYNTHETIC_BACKEND, "synthetic: no model was run"
+    if not rig.gpus:
+        yield WarningCode.UNMETERED, "no board was assigned, so there is no energy"
+    elif model.off_board:
+        yield WarningCode.OFF_BOARD, "computed on the CPU while the assigned board was metered"
+    if rig.gpus and config.energy.backend == "null":
+        yield WarningCode.ENERGY_OFF, "energy.backend is null: no energy was measured"
+
+
+def _window(
+    seen: Evidence, energies: Sequence[EnergyEstimate], summary: WindowSummary, config: ExperimentConfig
+) -> Iterator[Doubt]:
+    if config.energy.backend == "null" or not energies:
+        return
+    for device, energy in enumerate(energies):
+        if energy.energy_j is None:
+            code = WarningCode.WINDOW_UNRESOLVED if energy.resolvable else WarningCode.ENERGY_UNAVAILABLE
+            yield code, f"no energy for device {device}: {energy.reason}"
+    if seen.window.duration_s < SHORT_WINDOW_S:
+        yield (
+            WarningCode.SHORT_WINDOW,
+            f"the window lasted {seen.window.duration_s:.2f} s, less than {SHORT_WINDOW_S:g} s",
+        )
+    if summary.samples_per_device < FEW_SAMPLES:
+        yield (
+            WarningCode.FEW_SAMPLES,
+            f"{summary.samples_per_device} samples in the window, fewer than {FEW_SAMPLES}",
+        )
+    limit_s = GAP_PERIODS * seen.recording.period_s
+    if summary.longest_gap_s is not None and summary.longest_gap_s > limit_s:
+        yield (
+            WarningCode.SAMPLER_GAP,
+            f"{summary.longest_gap_s:.3f} s without a sample, more than {limit_s:.3f} s",
+        )
+
+
+def _baseline(
+    config: ExperimentConfig, rig: Rig, seen: Evidence, breakdown: EnergyBreakdown | None
+) -> Iterator[Doubt]:
+    if not rig.gpus or config.energy.backend == "null":
+        return
+    if breakdown is None or breakdown.baseline_power_w is None:
+        why = "switched off" if not config.baseline.enabled else "no reading of idle power"
+        yield WarningCode.BASELINE_MISSING, f"no baseline ({why}), so no adjusted energy"
+        return
+    baseline = seen.baseline
+    if baseline is not None and baseline.duration_s < SHORT_BASELINE_S:
+        yield (
+            WarningCode.BASELINE_SHORT,
+            f"idle power was taken for {baseline.duration_s:.1f} s, less than {SHORT_BASELINE_S:g} s",
+        )
+    if baseline is not None and baseline.foreign:
+        pids = ", ".join(map(str, sorted(baseline.foreign)))
+        yield WarningCode.BASELINE_NOT_IDLE, f"other processes on the board during the baseline: {pids}"
+    if breakdown.adjusted_j is not None and breakdown.adjusted_j < 0:
+        yield (
+            WarningCode.NEGATIVE_ADJUSTED_ENERGY,
+            f"{breakdown.adjusted_j:.3f} J: less than idle at {breakdown.baseline_power_w:.1f} W",
+        )
+
+
+def _warm_up(config: ExperimentConfig, seen: Evidence) -> Iterator[Doubt]:
+    if not config.warmup.enabled:
+        yield WarningCode.WARM_UP_OFF, "the window began without a warm-up"
+        return
+    if config.warmup.thermal_floor_seconds < SHORT_WARM_UP_S:
+        yield (
+            WarningCode.WARM_UP_SHORT,
+            f"thermal floor of {config.warmup.thermal_floor_seconds:g} s, less than {SHORT_WARM_UP_S:g} s",
+        )
+    warm = seen.warm.result
+    if warm.converged is False:
+        yield (
+            WarningCode.WARM_UP_UNCONVERGED,
+            f"coefficient of variation {warm.final_cv} after {warm.iterations_completed} batches,"
+            f" above {warm.target_cv:g}",
+        )
+
+
+def _board(rig: Rig, seen: Evidence, summary: WindowSummary) -> Iterator[Doubt]:
+    if seen.window.foreign_processes:
+        pids = ", ".join(map(str, sorted(seen.window.foreign_processes)))
+        yield WarningCode.FOREIGN_PROCESS, f"other processes on the board around the window: {pids}"
+    if summary.thermal_throttle:
+        yield (
+            WarningCode.THERMAL_THROTTLE,
+            f"clocks held down by heat (reasons {summary.throttle_reasons:#x})",
+        )
+    if summary.power_throttle:
+        yield WarningCode.POWER_THROTTLE, f"clocks held down by power (reasons {summary.throttle_reasons:#x})"
+    for board in rig.boards:
+        if board.persistence_mode is False:
+            yield WarningCode.PERSISTENCE_OFF, f"persistence mode is off on {board.uuid}"
+    if seen.identity == "assigned" and rig.gpus:
+        yield WarningCode.IDENTITY_ASSIGNED, "the backend doesn't say which boards it computed on"

@@ -1,0 +1,114 @@
+"""All that one worker measures with, kept from one experiment to the next."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from llem_sweep.backends.protocol import Backend, LoadContext, LoadedModel
+from llem_sweep.backends.registry import create_backend
+from llem_sweep.clock import Clock
+from llem_sweep.config.experiment import ExperimentConfig
+from llem_sweep.device.assigned import confirm_identity
+from llem_sweep.device.protocol import Gpu, Reading
+from llem_sweep.phases import Phase, PhaseStream
+from llem_sweep.results.environment import BoardInfo
+from llem_sweep.sampling.baseline import Baseline, measure_baseline
+from llem_sweep.sampling.sampler import SAMPLE_PERIOD_S, Sampler
+
+
+class Rig:
+    """Boards, clock, phase stream, cold baseline, and the model that is loaded.
+
+    One rig belongs to one worker and runs one experiment at a time. The boards hear of every phase; nothing else
+    here depends on whether they are simulated.
+    """
+
+    def __init__(
+        self, gpus: tuple[Gpu, ...], clock: Clock, *, node: str, nvml_library: str | None = None
+    ) -> None:
+        self.gpus = gpus
+        self.clock = clock
+        self.node = node
+        self.nvml_library = nvml_library
+        self.phases = PhaseStream(clock)
+        self.steps = 0
+        """Batches run in the experiment under way."""
+        self._cold: Baseline | None = None
+        self._sampler: Sampler | None = None
+        self._backends: dict[str, Backend] = {}
+        self._loaded: tuple[str, str, LoadedModel] | None = None
+        for gpu in gpus:
+            self.phases.subscribe(gpu.on_phase)
+
+    @property
+    def boards(self) -> tuple[BoardInfo, ...]:
+        """The boards in device order."""
+        return tuple(gpu.info for gpu in self.gpus)
+
+    @property
+    def simulated(self) -> bool:
+        """Whether any board is simulated."""
+        return any(board.simulated for board in self.boards)
+
+    def backend(self, name: str) -> Backend:
+        """The backend called ``name``, made once."""
+        if name not in self._backends:
+            self._backends[name] = create_backend(name, self.clock)
+        return self._backends[name]
+
+    def take_cold_baseline(self, duration_s: float) -> Baseline:
+        """Measure idle power, before anything of ours is on the boards."""
+        self._cold = measure_baseline(self.gpus, self.clock, self.phases, duration_s)
+        self.phases.mark(Phase.IDLE)
+        return self._cold
+
+    def idle_power(self, config: ExperimentConfig) -> Baseline | None:
+        """The cold baseline, if ``config`` wants one; taken now when it hasn't been and nothing was loaded yet."""
+        if not self.gpus or not config.baseline.enabled or config.energy.backend == "null":
+            return None
+        if self._cold is None and self._loaded is None:
+            self.take_cold_baseline(config.baseline.duration_seconds)
+        return self._cold
+
+    def load(self, config: ExperimentConfig, attempt: int) -> LoadedModel:
+        """The model of ``config``: the one already loaded when it serves, else loaded in its place."""
+        backend = self.backend(config.backend)
+        key = backend.load_key(config)
+        if self._loaded is not None and self._loaded[:2] == (config.backend, key):
+            return self._loaded[2]
+        self.release_model()
+        self.phases.mark(Phase.LOAD)
+        model = backend.load(config, LoadContext(len(self.gpus), self.simulated, attempt))
+        self._loaded = (config.backend, key, model)
+        return model
+
+    def confirm_boards(self, model: LoadedModel) -> Literal["assigned", "confirmed", "none"]:
+        """Prove that ``model`` computes on the boards metered here; raises IdentityError when it doesn't."""
+        return confirm_identity([board.uuid for board in self.boards], model.device_uuids)
+
+    def sampling(self, config: ExperimentConfig) -> Sampler:
+        """A sampler for this experiment, to be entered; over no board when energy is switched off."""
+        self._sampler = Sampler(
+            () if config.energy.backend == "null" else self.gpus, self.clock, self.phases, SAMPLE_PERIOD_S
+        )
+        return self._sampler
+
+    def latest(self) -> tuple[Reading | None, ...]:
+        """The newest sample of each board, from the sampler under way or the last one."""
+        return self._sampler.latest() if self._sampler is not None else ()
+
+    def foreign_processes(self) -> frozenset[int]:
+        """Process ids of others computing on these boards now, as far as the driver tells."""
+        return frozenset(pid for gpu in self.gpus for pid in gpu.foreign_processes() or ())
+
+    def release_model(self) -> None:
+        """Free the loaded model's memory."""
+        if self._loaded is not None:
+            loaded, self._loaded = self._loaded, None
+            loaded[2].close()
+
+    def close(self) -> None:
+        """Free the model and let the boards go."""
+        self.release_model()
+        for gpu in self.gpus:
+            gpu.close()

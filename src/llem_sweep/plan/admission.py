@@ -1,0 +1,170 @@
+"""A plan held against a cluster: what can't run there is marked, with the reason, before any GPU is held."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel
+
+from llem_sweep.config.base import NotYet
+from llem_sweep.config.experiment import ExperimentConfig
+from llem_sweep.config.identity import backend_sections
+from llem_sweep.plan.types import (
+    Admission,
+    ClusterShape,
+    ModelFacts,
+    PlannedExperiment,
+    Refusal,
+    RefusedExperiment,
+    SweepPlan,
+)
+from llem_sweep.plan.values import compact
+
+_MB = 1e6
+Facts = Callable[[ExperimentConfig], ModelFacts]
+
+
+class _Verdict(NamedTuple):
+    refusal: Refusal
+    reason: str
+
+
+def admit(
+    plan: SweepPlan,
+    cluster: ClusterShape,
+    facts: Facts,
+    *,
+    allow_remote_code: bool,
+    backends: Iterable[str],
+) -> Admission:
+    """Which experiments of ``plan`` can run on ``cluster``, and why the others can't.
+
+    ``backends`` are the names installed; ``facts`` is asked only about experiments that nothing else forbids,
+    once for all cycles of a point.
+    """
+    installed = tuple(backends)
+    verdicts: dict[str, _Verdict | None] = {}
+    inline_width = plan.experiments[0].config.gpus if cluster.inline and not cluster.simulated else None
+    admitted: list[PlannedExperiment] = []
+    refused: list[RefusedExperiment] = []
+    for experiment in plan.experiments:
+        point = experiment.config_hash
+        if point not in verdicts:
+            verdicts[point] = _other_width(experiment.config, inline_width) or _judge(
+                experiment.config, cluster, facts, allow_remote_code, installed
+            )
+        verdict = verdicts[point]
+        if verdict is None:
+            admitted.append(experiment)
+        else:
+            refused.append(RefusedExperiment(experiment, verdict.refusal, verdict.reason))
+    return Admission(tuple(admitted), tuple(refused))
+
+
+def _other_width(config: ExperimentConfig, inline_width: int | None) -> _Verdict | None:
+    """CUDA fixes the boards that a process sees at its start, so one process serves one width."""
+    if inline_width is None or config.gpus == inline_width:
+        return None
+    return _Verdict(
+        Refusal.UNSUPPORTED,
+        f"gpus: {config.gpus} beside {inline_width} needs a process of its own: run without --inline",
+    )
+
+
+def _judge(
+    config: ExperimentConfig,
+    cluster: ClusterShape,
+    facts: Facts,
+    allow_remote_code: bool,
+    backends: tuple[str, ...],
+) -> _Verdict | None:
+    reasons = [*_unbuilt(config), *_unsupported(config, cluster, allow_remote_code, backends)]
+    if reasons:
+        return _Verdict(Refusal.UNSUPPORTED, "; ".join(reasons))
+    if missing := _missing_gpus(config, cluster):
+        return _Verdict(Refusal.NO_SUCH_GPU, missing)
+    known = facts(config)
+    if known.problem is not None:
+        return _Verdict(Refusal.UNSUPPORTED, known.problem)
+    if excess := _excess(config, cluster, known):
+        return _Verdict(Refusal.TOO_LARGE, excess)
+    return None
+
+
+def _unbuilt(config: ExperimentConfig) -> Iterator[str]:
+    """Fields set to something whose effect isn't built; sections of other backends don't matter."""
+    others = backend_sections() - {config.backend}
+    for field, value, reason in _not_yet(config):
+        if field.partition(".")[0] not in others:
+            yield f"{field}: {compact(value)}: {reason}"
+
+
+def _not_yet(model: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any, str]]:
+    for name, field in type(model).model_fields.items():
+        value = getattr(model, name)
+        for mark in field.metadata:
+            if isinstance(mark, NotYet) and value != field.get_default(call_default_factory=True):
+                yield prefix + name, value, mark.reason
+        if isinstance(value, BaseModel):
+            yield from _not_yet(value, f"{prefix}{name}.")
+    for name, value in (model.__pydantic_extra__ or {}).items():
+        if isinstance(value, BaseModel):
+            yield from _not_yet(value, f"{prefix}{name}.")
+
+
+def _unsupported(
+    config: ExperimentConfig, cluster: ClusterShape, allow_remote_code: bool, backends: tuple[str, ...]
+) -> Iterator[str]:
+    if config.backend not in backends:
+        yield f"no backend is called {config.backend}; installed: {', '.join(backends)}"
+    elif config.backend == "synthetic":
+        if cluster.inline and config.synthetic.fail_at in ("hang", "die"):
+            yield (
+                f"synthetic.fail_at: {config.synthetic.fail_at} needs a process of its own: run without --inline"
+            )
+    elif config.backend == "pytorch":
+        yield from _unsupported_by_pytorch(config, cluster, allow_remote_code)
+
+
+def _unsupported_by_pytorch(
+    config: ExperimentConfig, cluster: ClusterShape, allow_remote_code: bool
+) -> Iterator[str]:
+    if not allow_remote_code:
+        if config.pytorch.trust_remote_code:
+            yield "pytorch.trust_remote_code: true also needs --allow-remote-code on the command line"
+        if not config.pytorch.use_safetensors:
+            yield "pytorch.use_safetensors: false also needs --allow-remote-code on the command line"
+    if config.pytorch.device == "cuda":
+        if cluster.simulated:
+            yield "pytorch.device: cuda: simulated GPUs don't compute; use auto or cpu"
+        elif config.gpus == 0:
+            yield "pytorch.device: cuda needs a GPU, but gpus is 0"
+
+
+def _missing_gpus(config: ExperimentConfig, cluster: ClusterShape) -> str | None:
+    if config.gpus == 0:
+        return None
+    largest = max((node.gpus for node in cluster.nodes), default=0)
+    if config.gpus <= largest:
+        return None
+    offered = ", ".join(f"{node.name} has {node.gpus}" for node in cluster.nodes) or "there is no node"
+    return f"gpus: {config.gpus} on one node, but {offered}"
+
+
+def _excess(config: ExperimentConfig, cluster: ClusterShape, known: ModelFacts) -> str | None:
+    """Why the weights don't fit the boards, when that much is known."""
+    off_board = config.gpus == 0 or (config.backend == "pytorch" and config.pytorch.device == "cpu")
+    if off_board or cluster.simulated or config.backend == "synthetic" or known.weight_bytes is None:
+        return None
+    fitting = [node for node in cluster.nodes if node.gpus >= config.gpus]
+    memories = [node.board_memory_mb for node in fitting if node.board_memory_mb is not None]
+    if len(memories) < len(fitting):
+        return None
+    available = config.gpus * max(memories) * _MB
+    if known.weight_bytes <= available:
+        return None
+    return (
+        f"the weights take {known.weight_bytes / _MB:,.0f} MB, but {config.gpus} of the largest boards "
+        f"hold {available / _MB:,.0f} MB"
+    )

@@ -1,0 +1,1 @@
+"""What an experiment yields: frozen, versioned, closed to unknown fields."""

@@ -1,0 +1,93 @@
+"""The result of one experiment."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import AwareDatetime
+
+from llem_sweep.results.base import ResultModel
+from llem_sweep.results.environment import EnvironmentSnapshot
+from llem_sweep.results.parts import (
+    AggregationMetadata,
+    EffectiveConfig,
+    EnergyBreakdown,
+    ExtendedEfficiencyMetrics,
+    LatencyStatistics,
+    Methodology,
+    MultiGPUMetrics,
+    ProcessResult,
+    SamplerInfo,
+    SteadyStateWindow,
+    ThermalThrottleInfo,
+    WarmupResult,
+)
+from llem_sweep.results.warnings import MeasurementWarning
+
+SCHEMA_VERSION: Literal["3.0"] = "3.0"
+
+
+class ExperimentResult(ResultModel):
+    """One experiment, measured. Frozen; unknown fields raise; unknown values are None.
+
+    Lists per device are in the order of ``environment_snapshot.devices``. Energy and every rate belong to the
+    one window from ``start_time`` to ``end_time``, whose length is ``total_inference_time_sec``.
+    """
+
+    schema_version: Literal["3.0"] = SCHEMA_VERSION
+    experiment_id: str
+    measurement_config_hash: str
+    """16 hex digits, equal for all cycles of one configuration."""
+    cycle: int = 1
+    backend: str
+    backend_version: str
+    model: str
+    simulated: bool
+    """True when any board of this result is simulated: its energy is no measurement."""
+    measured_on: Literal["board", "off-board", "simulated", "synthetic"]
+    """board: a real board that computed; the other three are kept apart from measurements everywhere."""
+    measurement_methodology: Methodology = "total"
+    steady_state_window: SteadyStateWindow | None = None
+
+    input_tokens: int
+    """Prompt tokens in the window, padding not counted."""
+    output_tokens: int
+    """Generated tokens, up to and including the first end-of-sequence of each request."""
+    total_tokens: int
+    requests: int
+    total_energy_j: float | None
+    """Sum of ``energy_per_device_j``; None when any of them is unknown."""
+    total_inference_time_sec: float
+    """Length of the measured window, monotonic; tokenisation and padding are outside it."""
+    avg_tokens_per_second: float
+    """Output tokens per second of the window."""
+    avg_energy_per_token_j: float | None
+    """Energy per output token."""
+    total_flops: float | None = None
+    flops_per_output_token: float | None = None
+    flops_per_input_token: float | None = None
+    flops_per_second: float | None = None
+
+    baseline_power_w: float | None
+    energy_adjusted_j: float | None
+    energy_per_device_j: tuple[float | None, ...]
+    energy_breakdown: EnergyBreakdown | None
+    multi_gpu: MultiGPUMetrics | None = None
+    sampler: SamplerInfo | None = None
+
+    environment_snapshot: EnvironmentSnapshot
+    measurement_warnings: tuple[MeasurementWarning, ...] = ()
+    warmup_excluded_samples: int | None = None
+    """Requests run before the window."""
+    reproducibility_notes: str = ""
+    timeseries: str | None = None
+    """File name of the sidecar, beside ``result.json``."""
+    start_time: AwareDatetime
+    end_time: AwareDatetime
+    effective_config: EffectiveConfig
+    process_results: tuple[ProcessResult, ...] = ()
+    aggregation: AggregationMetadata | None = None
+    thermal_throttle: ThermalThrottleInfo | None = None
+    warmup_result: WarmupResult | None = None
+    latency_stats: LatencyStatistics | None = None
+    extended_metrics: ExtendedEfficiencyMetrics | None = None

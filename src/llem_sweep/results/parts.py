@@ -1,0 +1,135 @@
+"""The nested parts of a result. Unknown is None, never 0."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import AwareDatetime
+
+from llem_sweep.results.base import JsonDict, ResultModel
+
+
+class EnergyBreakdown(ResultModel):
+    """Total energy and what of it is idle power."""
+
+    raw_j: float | None
+    adjusted_j: float | None
+    """``raw_j - baseline_power_w * duration``; may be negative."""
+    baseline_power_w: float | None
+    """Idle power of all boards together."""
+    baseline_method: str | None
+    """For example ``cold/counter``."""
+    baseline_timestamp: AwareDatetime | None
+    baseline_cache_age_sec: float | None
+    """From the end of the baseline to the start of the window."""
+    energy_methods: tuple[str | None, ...] = ()
+    """How each device's energy was computed, in device order."""
+
+
+class ThermalThrottleInfo(ResultModel):
+    """What held the clocks down inside the window, from the sampled reasons."""
+
+    thermal: bool
+    power: bool
+    throttled_fraction: float
+    """Share of samples with any thermal or power reason set, 0 to 1."""
+    reasons_mask: int
+    """All NVML clock-event reasons seen, or-ed."""
+
+
+class WarmupResult(ResultModel):
+    converged: bool | None
+    """None when convergence wasn't asked for."""
+    final_cv: float | None
+    """Coefficient of variation of the latest ``window_size`` latencies."""
+    iterations_completed: int
+    target_cv: float
+    max_prompts: int
+    latencies_ms: tuple[float, ...]
+    """Latency of every warm-up batch, synchronised."""
+    thermal_floor_wait_s: float
+    """Time under load spent to reach the thermal floor, after the warm-up itself."""
+
+
+class LatencyStatistics(ResultModel):
+    """Time to first token and inter-token latency, in ms."""
+
+    ttft_mean_ms: float | None = None
+    ttft_median_ms: float | None = None
+    ttft_p95_ms: float | None = None
+    ttft_p99_ms: float | None = None
+    itl_mean_ms: float | None = None
+    itl_median_ms: float | None = None
+    itl_p95_ms: float | None = None
+    itl_p99_ms: float | None = None
+
+
+class ExtendedEfficiencyMetrics(ResultModel):
+    """Memory, utilisation, batches and the energy of other units of work."""
+
+    memory_used_max_mb: float | None = None
+    """Largest sum over the boards of memory in use, whole boards, inside the window."""
+    sm_utilisation_mean_pct: float | None = None
+    batch_count: int | None = None
+    effective_batch_size: float | None = None
+    padding_ratio: float | None = None
+    """Padded positions over all positions of the inputs."""
+    energy_per_request_j: float | None = None
+    energy_per_input_token_j: float | None = None
+    energy_per_total_token_j: float | None = None
+
+
+class MultiGPUMetrics(ResultModel):
+    num_gpus: int
+    energy_per_gpu_j: tuple[float | None, ...]
+    energy_total_j: float | None
+    energy_per_output_token_j: float | None
+
+
+class SteadyStateWindow(ResultModel):
+    start_s: float
+    end_s: float
+
+
+class AggregationMetadata(ResultModel):
+    """How several processes' results became one."""
+
+    method: str
+    num_processes: int
+    temporal_overlap_verified: bool
+    gpu_attribution_verified: bool
+    warnings: tuple[str, ...] = ()
+
+
+class ProcessResult(ResultModel):
+    """One process's part of an aggregated result."""
+
+    process: int
+    output_tokens: int
+    energy_per_device_j: tuple[float | None, ...]
+    device_uuids: tuple[str, ...]
+    start_time: AwareDatetime
+    end_time: AwareDatetime
+
+
+class EffectiveConfig(ResultModel):
+    """What was actually run."""
+
+    config: JsonDict
+    """Every field of the configuration, defaults written out."""
+    backend: JsonDict
+    """What the backend made of it: arguments passed, attention in use, device, data type."""
+
+
+class SamplerInfo(ResultModel):
+    """What the sampler did and cost."""
+
+    period_s: float
+    samples: int
+    """Samples inside the window, per device."""
+    longest_gap_s: float | None
+    cpu_time_s: float | None
+    """CPU time of the sampler itself over the recording."""
+
+
+Methodology = Literal["total", "steady_state", "windowed"]

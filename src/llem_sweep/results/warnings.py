@@ -1,0 +1,87 @@
+"""Everything that makes a number doubtful, as a closed set."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from llem_sweep.results.base import ResultModel
+
+
+class WarningCode(StrEnum):
+    """What is doubtful."""
+
+    SIMULATED = "simulated"
+    """Every number comes from a simulated board."""
+    SYNTHETIC_BACKEND = "synthetic_backend"
+    """Nothing was computed: the synthetic backend waits."""
+    OFF_BOARD = "off_board"
+    """The model ran on the CPU while the assigned board was metered."""
+    ENERGY_OFF = "energy_off"
+    """Energy was switched off in the configuration."""
+    ENERGY_UNAVAILABLE = "energy_unavailable"
+    """The board gives no reading that energy can be computed from."""
+    UNMETERED = "unmetered"
+    """No board was assigned; the work ran without energy."""
+    WINDOW_UNRESOLVED = "window_unresolved"
+    """The window is too short for the board's sensor."""
+    SHORT_WINDOW = "short_window"
+    """The window is shorter than the method recommends."""
+    FEW_SAMPLES = "few_samples"
+    SAMPLER_GAP = "sampler_gap"
+    """The sampler missed its schedule inside the window."""
+    BASELINE_MISSING = "baseline_missing"
+    BASELINE_SHORT = "baseline_short"
+    BASELINE_NOT_IDLE = "baseline_not_idle"
+    """Another process was on the board while its idle power was taken."""
+    NEGATIVE_ADJUSTED_ENERGY = "negative_adjusted_energy"
+    FOREIGN_PROCESS = "foreign_process"
+    """Another process computed on the board during the window."""
+    THERMAL_THROTTLE = "thermal_throttle"
+    POWER_THROTTLE = "power_throttle"
+    WARM_UP_OFF = "warm_up_off"
+    WARM_UP_SHORT = "warm_up_short"
+    WARM_UP_UNCONVERGED = "warm_up_unconverged"
+    PERSISTENCE_OFF = "persistence_off"
+    IDENTITY_ASSIGNED = "identity_assigned"
+    """The board is the one assigned, but the backend didn't confirm that it computed there."""
+
+
+REMEDIES: dict[WarningCode, str] = {
+    WarningCode.SIMULATED: "run without --simulate-gpus on a machine with GPUs to measure",
+    WarningCode.SYNTHETIC_BACKEND: "use a backend that computes to measure",
+    WarningCode.OFF_BOARD: "set pytorch.device to auto or cuda",
+    WarningCode.ENERGY_OFF: "set energy.backend to auto",
+    WarningCode.ENERGY_UNAVAILABLE: "use a board whose driver reports energy or power",
+    WarningCode.UNMETERED: "set gpus to 1 or more",
+    WarningCode.WINDOW_UNRESOLVED: "raise n or max_output_tokens so that the window lasts 10 s or more",
+    WarningCode.SHORT_WINDOW: "raise n or max_output_tokens so that the window lasts 10 s or more",
+    WarningCode.FEW_SAMPLES: "make the window longer, or take load off the machine's CPU",
+    WarningCode.SAMPLER_GAP: "take load off the machine's CPU and measure again",
+    WarningCode.BASELINE_MISSING: "set baseline.enabled to true, on a board that reports power",
+    WarningCode.BASELINE_SHORT: "set baseline.duration_seconds to 10 or more",
+    WarningCode.BASELINE_NOT_IDLE: "stop the other processes on this board and run again",
+    WarningCode.NEGATIVE_ADJUSTED_ENERGY: "check that the board was idle for the baseline, and lengthen both",
+    WarningCode.FOREIGN_PROCESS: "stop the other processes on this board and measure again",
+    WarningCode.THERMAL_THROTTLE: "improve cooling, or lower the power limit before the sweep",
+    WarningCode.POWER_THROTTLE: "expected at the power limit; compare only runs at the same limit",
+    WarningCode.WARM_UP_OFF: "set warmup.enabled to true",
+    WarningCode.WARM_UP_SHORT: "set warmup.thermal_floor_seconds to 30 or more",
+    WarningCode.WARM_UP_UNCONVERGED: "raise warmup.max_prompts, or look for other load on the machine",
+    WarningCode.PERSISTENCE_OFF: "enable persistence mode (nvidia-smi -pm 1) before the sweep",
+    WarningCode.IDENTITY_ASSIGNED: "use a backend that reports the boards it computes on",
+}
+
+
+class MeasurementWarning(ResultModel):
+    """One doubt about one result."""
+
+    code: WarningCode
+    message: str
+    """What was seen, with its figures."""
+    remedy: str
+    """What to do about it."""
+
+    @classmethod
+    def of(cls, code: WarningCode, message: str) -> MeasurementWarning:
+        """A warning with the remedy that belongs to its code."""
+        return cls(code=code, message=message, remedy=REMEDIES[code])

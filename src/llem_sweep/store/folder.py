@@ -1,0 +1,220 @@
+"""A sweep's folder, as the one run that works on it sees it."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import ExitStack
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
+
+import pyarrow as pa
+
+from llem_sweep.clock import Clock, SystemClock
+from llem_sweep.errors import OutputError, StoreError
+from llem_sweep.plan.serial import plan_to_json
+from llem_sweep.plan.types import PlannedExperiment, SweepPlan
+from llem_sweep.results.failure import FailureRecord
+from llem_sweep.results.outcome import Completed, Failed, FailureKind, Outcome, Stage
+from llem_sweep.store import layout
+from llem_sweep.store.atomic import cannot_write, commit_folder, make_folder, recover, write_file
+from llem_sweep.store.journal import Journal
+from llem_sweep.store.lock import FolderLock
+from llem_sweep.store.records import (
+    RunSettings,
+    SweepRecords,
+    check_sweep_folder,
+    read_sweep_head,
+    settings_to_json,
+)
+from llem_sweep.store.tables import write_csv, write_parquet
+from llem_sweep.store.write import as_stored, commit_result
+
+
+class SweepFolder(SweepRecords):
+    """The only writer of a sweep's folder, from :meth:`create` or :meth:`open` to :meth:`close`.
+
+    Every outcome is on disk when :meth:`commit` returns. Not for use from several threads at once.
+    """
+
+    def __init__(
+        self, path: Path, plan: SweepPlan, settings: RunSettings, lock: FolderLock, clock: Clock
+    ) -> None:
+        """Use :meth:`create` or :meth:`open`."""
+        super().__init__(path, plan, settings)
+        self._lock = lock
+        self._clock = clock
+        self._journal = Journal(path / layout.JOURNAL, clock)
+        self._labels = layout.model_labels(each.config.model for each in plan.experiments)
+
+    @classmethod
+    def create(
+        cls,
+        output: Path | str,
+        plan: SweepPlan,
+        settings: RunSettings,
+        source: str,
+        clock: Clock | None = None,
+    ) -> Self:
+        """Make ``output/{sweep}_{time}`` (or ``…-2``, …) for ``plan``; ``source`` is its file as given.
+
+        Raises OutputError, with nothing left behind.
+        """
+        clock = clock or SystemClock()
+        name = layout.sweep_folder(plan.name, clock.now())
+        try:
+            path = make_folder(Path(output), name)
+        except OSError as exc:
+            raise OutputError(cannot_write(Path(output) / name, exc)) from exc
+        with ExitStack() as undo:
+            undo.callback(shutil.rmtree, path, ignore_errors=True)
+            lock = FolderLock(path / layout.LOCK)
+            undo.callback(lock.close)
+            try:
+                (path / layout.STAGING).mkdir()
+                write_file(path / layout.SOURCE, source.encode("utf-8", "replace"))
+                write_file(path / layout.SETTINGS, settings_to_json(settings).encode())
+                write_file(path / layout.PLAN, plan_to_json(plan).encode())
+            except OSError as exc:
+                raise OutputError(cannot_write(path, exc)) from exc
+            except StoreError as exc:
+                raise OutputError(str(exc)) from exc
+            folder = cls(path, plan, settings, lock, clock)
+            undo.pop_all()
+        return folder
+
+    @classmethod
+    def open(cls, path: Path | str, clock: Clock | None = None) -> Self:
+        """Continue the sweep at ``path``, after putting right what a crash left unfinished.
+
+        Raises ResumeError when it isn't a sweep's folder, is damaged, or another run is working on it;
+        OutputError when it can't be written.
+        """
+        place = Path(path)
+        check_sweep_folder(place)
+        lock = FolderLock(place / layout.LOCK)
+        with ExitStack() as undo:
+            undo.callback(lock.close)
+            try:
+                recovered = recover(place, (layout.RESULT, layout.FAILURE))
+            except OSError as exc:
+                raise OutputError(cannot_write(place, exc)) from exc
+            folder = cls(*read_sweep_head(place), lock, clock or SystemClock())
+            undo.callback(folder.close)
+            folder.scan()
+            for name in recovered:
+                folder.journal("recovered", folder=name)
+            undo.pop_all()
+        return folder
+
+    def commit(
+        self, experiment: PlannedExperiment, attempt: int, outcome: Outcome, *, final: bool, worker: str
+    ) -> Outcome:
+        """Store and journal the outcome of an attempt; returns the outcome that is on disk.
+
+        That is a failure at stage ``save`` where a result couldn't be stored. ``final`` says whether a failure
+        settles the experiment. Raises StoreError, with nothing changed, when the experiment has a result already
+        or isn't of this sweep; OutputError when not even a failure can be stored.
+        """
+        self._refuse_another(experiment.experiment_id)
+        stored = self._save(experiment, outcome) if isinstance(outcome, Completed) else outcome
+        if isinstance(stored, _Saved):
+            self.note_completed(experiment.experiment_id, stored.folder)
+            self._note_outcome(
+                "completed", experiment, {"attempt": attempt, "worker": worker, "folder": stored.folder}
+            )
+            return stored.outcome
+        self._record_failure(experiment, attempt, stored, final=final, worker=worker)
+        return stored
+
+    def journal(self, event: str, **fields: object) -> None:
+        """Add a line to the journal, durably. Raises OutputError."""
+        self._journal.append(event, fields)
+
+    def write_summary(self, table: pa.Table) -> None:
+        """Create or replace ``summary.parquet`` and ``summary.csv``. Raises OutputError."""
+        try:
+            write_parquet(self.path / layout.SUMMARY_PARQUET, table)
+            write_csv(self.path / layout.SUMMARY_CSV, table)
+        except StoreError as exc:
+            raise OutputError(str(exc)) from exc
+
+    def close(self) -> None:
+        """Let the folder go, for another run. Safe to call twice."""
+        self._journal.close()
+        self._lock.close()
+
+    def discard(self) -> None:
+        """Remove a folder in which nothing was begun. Raises StoreError when it holds any outcome."""
+        if self._settled or self._attempts:
+            raise StoreError(f"{self.path} holds results, so it isn't removed")
+        self.close()
+        shutil.rmtree(self.path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _refuse_another(self, experiment_id: str) -> None:
+        if experiment_id not in self._planned:
+            raise StoreError(f"{experiment_id} isn't an experiment of {self.path}")
+        if (folder := self.completed(experiment_id)) is not None:
+            raise StoreError(f"{experiment_id} has its result in {self.path / folder} already")
+
+    def _save(self, experiment: PlannedExperiment, outcome: Completed) -> _Saved | Failed:
+        result = as_stored(outcome.result, outcome.timeseries_parquet)
+        try:
+            if result.experiment_id != experiment.experiment_id:
+                raise StoreError(
+                    f"the result is of {result.experiment_id}, not of {experiment.experiment_id}"
+                )
+            name = self._name(experiment, result.start_time)
+            folder = commit_result(self.path, name, result, outcome.timeseries_parquet)
+        except StoreError as exc:
+            return Failed(Stage.SAVE, FailureKind.SAVE_FAILED, str(exc))
+        return _Saved(folder.name, outcome._replace(result=result))
+
+    def _record_failure(
+        self, experiment: PlannedExperiment, attempt: int, failed: Failed, *, final: bool, worker: str
+    ) -> None:
+        now = self._clock.now()
+        record = FailureRecord(
+            experiment_id=experiment.experiment_id,
+            attempt=attempt,
+            final=final,
+            **failed._asdict(),
+            worker=worker,
+            time=now,
+            config=experiment.config.model_dump(mode="json"),
+        )
+        content = record.model_dump_json(indent=2).encode()
+        try:
+            folder = commit_folder(self.path, self._name(experiment, now), layout.FAILURE, content, {})
+        except StoreError as exc:
+            raise OutputError(f"{exc}; then go on with --resume {self.path}") from exc
+        self.note_failed(record, folder.name)
+        told = record.model_dump(
+            mode="json", include={"attempt", "final", "stage", "kind", "message", "worker"}
+        )
+        self._note_outcome("failed", experiment, {**told, "folder": folder.name})
+
+    def _note_outcome(self, event: str, experiment: PlannedExperiment, fields: dict[str, object]) -> None:
+        """Not synced: the outcome's folder is already, and tells the same."""
+        self._journal.append(event, {"experiment_id": experiment.experiment_id, **fields}, sync=False)
+
+    def _name(self, experiment: PlannedExperiment, at: datetime) -> str:
+        config = experiment.config
+        cycle = experiment.cycle if self.plan.execution.n_cycles > 1 else None
+        return layout.experiment_folder(
+            self._labels[config.model], config.backend, experiment.varied, cycle, at
+        )
+
+
+class _Saved(NamedTuple):
+    folder: str
+    outcome: Completed

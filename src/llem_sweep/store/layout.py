@@ -1,0 +1,128 @@
+"""The one owner of every name in a sweep's folder.
+
+{sweep}_{time}/
+├── sweep.yaml        the input as given
+├── plan.json         what it was resolved to
+├── settings.json     what is fixed for the life of the folder
+├── journal.jsonl     what happened when
+├── .lock             held by the run that works on it
+├── .staging/         folders being written; nothing in it counts
+├── {model}_{backend}_{what varied}_{time}/
+│   ├── result.json         (or failure.json alone)
+│   └── timeseries.parquet
+├── summary.parquet
+└── summary.csv
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+
+SOURCE = "sweep.yaml"
+PLAN = "plan.json"
+SETTINGS = "settings.json"
+JOURNAL = "journal.jsonl"
+LOCK = ".lock"
+STAGING = ".staging"
+RESULT = "result.json"
+FAILURE = "failure.json"
+TIMESERIES = "timeseries.parquet"
+SUMMARY_PARQUET = "summary.parquet"
+SUMMARY_CSV = "summary.csv"
+
+NAME_LIMIT = 200
+"""Longest folder name, in bytes of UTF-8."""
+_MODEL_LIMIT = 120
+_VALUE_LIMIT = 40
+_SUFFIX_LIMIT = 6
+_RESERVED = {"CON", "PRN", "AUX", "NUL"} | {f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10)}
+
+
+def slug(text: str, limit: int = 80) -> str:
+    """``text`` as a name safe on every file system, at most ``limit`` bytes; any text has one.
+
+    Letters with their marks, digits, dots, dashes and underscores stay as they are; other runs become one dash.
+    What is too long ends in a hash of the whole.
+    """
+    plain = unicodedata.normalize("NFKC", text.encode("utf-8", "replace").decode())
+    kept = "".join(char if _is_safe(char) else "\0" for char in plain)
+    name = re.sub("\0+", "-", kept).strip(".-") or "unnamed"
+    if name.split(".")[0].upper() in _RESERVED:
+        name = f"_{name}"
+    return _fit(name, limit)
+
+
+def sweep_folder(name: str, at: datetime) -> str:
+    """Name of a sweep's folder."""
+    return f"{slug(name)}_{_stamp(at)}"
+
+
+def experiment_folder(
+    model_label: str, backend: str, varied: Mapping[str, object], cycle: int | None, at: datetime
+) -> str:
+    """Name of an experiment's folder; ``cycle`` is None where there is only one."""
+    ends = Counter(_last(name) for name in varied)
+    parts = [slug(model_label, _MODEL_LIMIT), slug(backend)]
+    for name, value in varied.items():
+        label = _last(name) if ends[_last(name)] == 1 else name
+        if name not in ("model", "backend"):
+            parts.append(slug(f"{label}-{_value(value)}", _VALUE_LIMIT))
+    if cycle is not None:
+        parts.append(f"cycle-{cycle}")
+    stamp = _stamp(at)
+    return f"{_fit('_'.join(parts), NAME_LIMIT - _SUFFIX_LIMIT - len(stamp) - 1)}_{stamp}"
+
+
+def model_labels(models: Iterable[str]) -> dict[str, str]:
+    """Each model's last path component, preceded by its folder or owner where two models share the last."""
+    parts = {model: _components(model) for model in models}
+    ends = Counter(each[-1] for each in parts.values())
+    return {model: "-".join(each[-1:] if ends[each[-1]] == 1 else each[-2:]) for model, each in parts.items()}
+
+
+def candidates(name: str) -> Iterator[str]:
+    """``name``, then ``name-2``, ``name-3`` and so on, for creating one exclusively."""
+    yield name
+    number = 2
+    while True:
+        yield f"{name}-{number}"
+        number += 1
+
+
+def _is_safe(char: str) -> bool:
+    return char.isalnum() or char in "._-" or unicodedata.category(char).startswith("M")
+
+
+def _stamp(at: datetime) -> str:
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H-%M-%S")
+
+
+def _last(dotted: str) -> str:
+    return dotted.rpartition(".")[2]
+
+
+def _components(path: str) -> list[str]:
+    return [part for part in re.split(r"[/\\]", path) if part.strip(". ")] or [path]
+
+
+def _value(value: object) -> str:
+    """A value as people would write it, without the folders of a path."""
+    if isinstance(value, str):
+        return _components(value)[-1]
+    text = json.dumps(value, default=str)
+    return slug(text) if isinstance(value, dict | list | tuple) else text
+
+
+def _fit(name: str, limit: int) -> str:
+    """``name`` within ``limit`` bytes; a shortened one ends in a hash, so that two stay different."""
+    raw = name.encode()
+    if len(raw) <= limit:
+        return name
+    digest = hashlib.sha256(raw).hexdigest()[:8]
+    return f"{raw[: limit - len(digest) - 1].decode(errors='ignore')}-{digest}"

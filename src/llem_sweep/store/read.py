@@ -1,0 +1,88 @@
+"""Reading results back."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+from pydantic import ValidationError
+from pydantic_core import from_json
+
+from llem_sweep.errors import StoreError
+from llem_sweep.results.columns import Column, FlatTable, Kind, Row
+from llem_sweep.results.experiment import SCHEMA_VERSION, ExperimentResult
+from llem_sweep.results.flatten import flat_table
+from llem_sweep.store.layout import RESULT, STAGING
+from llem_sweep.store.tables import arrow_table
+
+
+def load_result(path: Path | str) -> ExperimentResult:
+    """The result stored at ``path``, a ``result.json`` or the folder that holds one.
+
+    Raises StoreError when there is none, or it is broken or of another schema version.
+    """
+    file = Path(path)
+    if file.is_dir():
+        file = file / RESULT
+    try:
+        text = file.read_bytes()
+    except FileNotFoundError as exc:
+        raise StoreError(f"no result at {file}: give a {RESULT} or the folder of an experiment") from exc
+    except OSError as exc:
+        raise StoreError(f"can't read {file}: {exc.strerror or exc}") from exc
+    try:
+        return ExperimentResult.model_validate_json(text)
+    except ValidationError as exc:
+        raise StoreError(f"{file} {_what_is_wrong(text, exc)}") from exc
+
+
+def load_results(folder: Path | str) -> pa.Table:
+    """Every result in ``folder`` and below, one row each, in the order of their folders' names.
+
+    Columns are the fields of :class:`ExperimentResult` (nested ones dotted; energy per device, device UUIDs and
+    warning codes as lists), ``config.<field>`` for each configuration field that departs from its default in any
+    row, and ``folder``, relative to the given one. Column types are the same however many rows there are. Rows
+    that aren't measurements say so in ``measured_on``.
+
+    Raises StoreError when the folder can't be read or any result in it is broken.
+    """
+    top = Path(folder)
+    if not top.is_dir():
+        raise StoreError(f"no folder at {top}: give a sweep's folder or one above it")
+    places = sorted(_result_folders(top))
+    flat = flat_table([load_result(place / RESULT) for place in places])
+    rows: list[Row] = [
+        row | {"folder": place.relative_to(top).as_posix()}
+        for row, place in zip(flat.rows, places, strict=True)
+    ]
+    return arrow_table(FlatTable((*flat.columns, Column("folder", Kind.TEXT)), tuple(rows)))
+
+
+def _result_folders(top: Path) -> Iterator[Path]:
+    for place, folders, files in os.walk(top, onerror=_refuse):
+        folders[:] = [name for name in folders if name != STAGING]
+        if RESULT in files:
+            yield Path(place)
+
+
+def _refuse(exc: OSError) -> None:
+    raise StoreError(f"can't read {exc.filename}: {exc.strerror}") from exc
+
+
+def _what_is_wrong(text: bytes, error: ValidationError) -> str:
+    """A sentence about a result that doesn't validate."""
+    try:
+        raw = from_json(text)
+    except ValueError as exc:
+        return f"isn't whole JSON: {exc}"
+    version = raw.get("schema_version") if isinstance(raw, dict) else None
+    if version is not None and version != SCHEMA_VERSION:
+        return (
+            f"has schema version {version}, and this llem-sweep reads {SCHEMA_VERSION}: use the version of "
+            "llem-sweep that wrote it"
+        )
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"])
+    return f"isn't a result: {field or 'it'}: {first['msg']} ({error.error_count()} problems)"

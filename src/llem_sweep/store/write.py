@@ -1,0 +1,69 @@
+"""Saving one result."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from pydantic_core import PydanticSerializationError
+
+from llem_sweep.errors import StoreError
+from llem_sweep.results.experiment import ExperimentResult
+from llem_sweep.results.flatten import config_leaves, departures
+from llem_sweep.store.atomic import cannot_write, commit_folder
+from llem_sweep.store.layout import RESULT, STAGING, TIMESERIES, experiment_folder, model_labels
+
+
+def save_result(
+    result: ExperimentResult, output_dir: Path | str, timeseries_source: bytes | Path | str | None = None
+) -> Path:
+    """Store ``result`` and its sidecar in a new folder under ``output_dir``; returns that folder.
+
+    The folder is named after what differs from the defaults, appears whole or not at all, and is never
+    overwritten. ``timeseries_source`` is the sidecar's parquet, as bytes or as a file, which is removed once its
+    copy is stored. The stored ``timeseries`` is the sidecar's name, or None without one.
+
+    Raises StoreError, with nothing left behind and the source untouched.
+    """
+    parent = Path(output_dir)
+    varied = departures(config_leaves(result.effective_config.config))
+    label = model_labels([result.model])[result.model]
+    cycle = result.cycle if result.cycle > 1 else None
+    name = experiment_folder(label, result.backend, varied, cycle, result.start_time)
+    source = Path(timeseries_source) if isinstance(timeseries_source, str) else timeseries_source
+    try:
+        folder = commit_result(parent, name, as_stored(result, source), source)
+    finally:
+        with contextlib.suppress(OSError):  # missing, or another save is under way in it
+            (parent / STAGING).rmdir()
+    if isinstance(source, Path):
+        _remove_source(source, folder)
+    return folder
+
+
+def as_stored(result: ExperimentResult, timeseries: bytes | Path | None) -> ExperimentResult:
+    """``result`` naming its sidecar."""
+    return result.model_copy(update={"timeseries": None if timeseries is None else TIMESERIES})
+
+
+def commit_result(parent: Path, name: str, result: ExperimentResult, timeseries: bytes | Path | None) -> Path:
+    """Store ``result``, as :func:`as_stored` gives it, in a new folder of ``parent``.
+
+    The folder is called ``name`` or, where that is taken, ``name-2``, ….
+    Raises StoreError, with nothing left behind.
+    """
+    try:
+        content = result.model_dump_json(indent=2).encode()
+    except PydanticSerializationError as exc:
+        raise StoreError(f"the result of {result.experiment_id} can't be written as JSON: {exc}") from exc
+    sidecars = {} if timeseries is None else {TIMESERIES: timeseries}
+    return commit_folder(parent, name, RESULT, content, sidecars)
+
+
+def _remove_source(source: Path, folder: Path) -> None:
+    try:
+        source.unlink()
+    except OSError as exc:
+        raise StoreError(
+            f"the result is stored in {folder}, but its source stays: {cannot_write(source, exc)}"
+        ) from exc

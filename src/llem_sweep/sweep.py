@@ -1,0 +1,267 @@
+"""The whole flow, from a sweep to its persisted results. Read :func:`run_sweep` first."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from llem_sweep.backends.registry import backend_names
+from llem_sweep.clock import Clock, SystemClock
+from llem_sweep.config.contents import changed_contents, digest, is_local
+from llem_sweep.config.experiment import ExperimentConfig
+from llem_sweep.config.identity import config_hash, experiment_id
+from llem_sweep.config.sweep import SweepConfig
+from llem_sweep.errors import ConfigError, NoGpuError, ResumeError
+from llem_sweep.execution.connect import open_cluster
+from llem_sweep.execution.execute import execute
+from llem_sweep.execution.inline import local_shape
+from llem_sweep.execution.progress import FailureNote, Progress, SweepView
+from llem_sweep.execution.tally import Tally
+from llem_sweep.execution.worker import WorkerSpec, open_rig
+from llem_sweep.harness.assembly import Measured
+from llem_sweep.harness.facts import ModelCatalogue
+from llem_sweep.harness.measure import measure
+from llem_sweep.plan.admission import admit
+from llem_sweep.plan.changes import plan_changes
+from llem_sweep.plan.expand import plan_sweep
+from llem_sweep.plan.types import (
+    Admission,
+    ClusterShape,
+    PlannedExperiment,
+    Refusal,
+    RefusedExperiment,
+    SkippedPoint,
+    SweepPlan,
+)
+from llem_sweep.report.summary import BoardEnergy, energy_by_board, summary_table
+from llem_sweep.store.folder import SweepFolder
+from llem_sweep.store.records import RunSettings, SweepRecords, read_sweep
+
+if TYPE_CHECKING:
+    import pyarrow
+
+
+class SweepResult(NamedTuple):
+    """What a sweep left behind."""
+
+    folder: Path
+    table: pyarrow.Table
+    """One row an experiment."""
+    boards: tuple[BoardEnergy, ...]
+    """Energy of the whole sweep by node and board."""
+    completed: int
+    failed: int
+    refused: tuple[RefusedExperiment, ...]
+    skipped: tuple[SkippedPoint, ...]
+    interrupted: bool
+    warnings: tuple[str, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """0 all done, 1 some experiments failed or were refused, 130 interrupted."""
+        if self.interrupted:
+            return 130
+        return 1 if self.failed or self.refused else 0
+
+
+class DryRun(NamedTuple):
+    """What a sweep would do here."""
+
+    plan: SweepPlan
+    admission: Admission
+    cluster: ClusterShape
+
+
+class SilentView:
+    """Watches a sweep without showing anything."""
+
+    def message(self, text: str) -> None:
+        """Ignored."""
+
+    def failed(self, note: FailureNote) -> None:
+        """Ignored."""
+
+    def update(self, progress: Progress) -> None:
+        """Ignored."""
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+def run_sweep(
+    sweep: SweepConfig | None = None,
+    *,
+    output: str | Path = "results",
+    resume: str | Path | None = None,
+    simulate_gpus: int | None = None,
+    inline: bool = False,
+    address: str | None = None,
+    allow_remote_code: bool = False,
+    view: SweepView | None = None,
+) -> SweepResult:
+    """Run ``sweep`` on every GPU of a cluster, or complete the folder ``resume``, and persist each result.
+
+    The folder is made before anything is started. Each outcome is on disk before the next event is looked at, so
+    whatever dies, ``resume`` goes on from the folder. Where it runs (simulated or not, inline or not, which
+    cluster) is fixed when the folder is made; resuming repeats it.
+
+    Raises ConfigError, EnvironmentUnfitError or StoreError; failures of single experiments are in the result.
+    """
+    clock, view = SystemClock(), view or SilentView()
+    asked = RunSettings(simulate_gpus, inline, address, version("llem-sweep"))
+    with _open_folder(sweep, asked, output, resume, clock) as folder:
+        plan, settings = folder.plan, folder.settings
+        view.message(f"results go to {folder.path}")
+        with open_cluster(
+            plan.name,
+            clock,
+            inline=settings.inline,
+            address=address or settings.address,
+            simulate_gpus=settings.simulate_gpus,
+            message=view.message,
+        ) as cluster:
+            admission = _admit(plan, cluster.shape, clock, allow_remote_code)
+            _require_work(admission)
+            settled = folder.settled()
+            waiting = [planned for planned in admission.admitted if planned.experiment_id not in settled]
+            failed = sum(1 for one in settled.values() if one.state == "failed")
+            tally = Tally(len(waiting) + len(settled), len(settled) - failed, failed, clock, view)
+            finished = execute(waiting, cluster, folder, plan.execution, clock, tally)
+        return _finish(folder, admission, finished)
+
+
+def dry_run(
+    sweep: SweepConfig,
+    *,
+    simulate_gpus: int | None = None,
+    inline: bool = False,
+    address: str | None = None,
+    allow_remote_code: bool = False,
+) -> DryRun:
+    """Plan ``sweep`` and hold it against the GPUs there, without starting or writing anything.
+
+    Without ``address`` the GPUs are this machine's; with it, those of the running cluster that it names.
+    """
+    clock = SystemClock()
+    plan = plan_sweep(sweep)
+    if address is None or inline or simulate_gpus is not None:
+        shape = local_shape(simulate_gpus, inline=inline)
+    else:
+        with open_cluster(plan.name, clock, address=address) as cluster:
+            shape = cluster.shape
+    return DryRun(plan, _admit(plan, shape, clock, allow_remote_code), shape)
+
+
+def report_sweep(folder: str | Path) -> SweepResult:
+    """What is in a sweep's folder now, without running anything; works while the sweep runs, too."""
+    return _result(read_sweep(folder), refused=(), interrupted=False)
+
+
+def run_experiment(config: ExperimentConfig, *, simulate_gpus: bool = False) -> Measured:
+    """Measure one configuration in this process, without Ray: ``(result, timeseries_parquet)``.
+
+    The boards are the first ``config.gpus`` that this process may use, or simulated ones. Once called, CUDA sees
+    only these boards in this process. Raises DeviceError or BackendError.
+    """
+    node = platform.node() or "localhost"
+    simulated = tuple(range(config.gpus)) if simulate_gpus else None
+    spec = WorkerSpec(f"{node}/inline", node, config.gpus, simulated, baseline_s=0.0, takes_first=True)
+    rig = open_rig(spec, SystemClock())
+    contents = {
+        name: digest(Path(name))
+        for name in (config.model, config.dataset)
+        if isinstance(name, str) and is_local(name)
+    }
+    planned = PlannedExperiment(
+        experiment_id(config, 1, contents), config_hash(config, contents), config, cycle=1, varied={}
+    )
+    try:
+        return measure(planned, rig)
+    finally:
+        rig.close()
+
+
+@contextmanager
+def _open_folder(
+    sweep: SweepConfig | None, asked: RunSettings, output: str | Path, resume: str | Path | None, clock: Clock
+) -> Iterator[SweepFolder]:
+    """The sweep's folder: a new one, or the one to resume, checked against what was asked for."""
+    if resume is not None:
+        folder = SweepFolder.open(resume, clock)
+    elif sweep is not None:
+        folder = SweepFolder.create(output, plan_sweep(sweep), asked, sweep.source, clock)
+    else:
+        raise ConfigError("nothing to run: give a sweep, or a folder to resume")
+    try:
+        if resume is not None:
+            _check_unchanged(folder, sweep, asked)
+        yield folder
+    except NoGpuError:
+        # Nothing was begun: a folder left behind would only be one more to clean up.
+        if resume is None:
+            folder.discard()
+        raise
+    finally:
+        folder.close()
+
+
+def _check_unchanged(folder: SweepFolder, sweep: SweepConfig | None, asked: RunSettings) -> None:
+    changes = plan_changes(folder.plan, plan_sweep(sweep)) if sweep is not None else []
+    changes += changed_contents(folder.plan.contents)
+    kept = folder.settings
+    if asked.simulate_gpus not in (None, kept.simulate_gpus):
+        changes.append(f"simulated GPUs: {kept.simulate_gpus or 'none'} then, {asked.simulate_gpus} now")
+    if asked.inline and not kept.inline:
+        changes.append("on Ray then, --inline now")
+    if changes:
+        listed = "\n".join(f"  {change}" for change in changes)
+        raise ResumeError(
+            f"{folder.path} was made from something else:\n{listed}\nRun it as a new sweep instead."
+        )
+
+
+def _admit(plan: SweepPlan, shape: ClusterShape, clock: Clock, allow_remote_code: bool) -> Admission:
+    facts = ModelCatalogue(clock).facts
+    return admit(plan, shape, facts, allow_remote_code=allow_remote_code, backends=backend_names())
+
+
+def _require_work(admission: Admission) -> None:
+    """Raise when nothing at all can run: NoGpuError where GPUs are what is missing, else ConfigError."""
+    if admission.admitted:
+        return
+    reasons = sorted({refused.reason for refused in admission.refused})
+    if any(refused.refusal is Refusal.NO_SUCH_GPU for refused in admission.refused):
+        raise NoGpuError(
+            "no experiment can run here:\n"
+            + "\n".join(f"  {reason}" for reason in reasons)
+            + "\nRehearse with --simulate-gpus N, join a cluster with --address, or run on the CPU with"
+            " --set gpus=0."
+        )
+    raise ConfigError("no experiment can run:\n" + "\n".join(f"  {reason}" for reason in reasons))
+
+
+def _finish(folder: SweepFolder, admission: Admission, finished: bool) -> SweepResult:
+    result = _result(folder, admission.refused, interrupted=not finished)
+    folder.write_summary(result.table)
+    folder.journal("ended" if finished else "interrupted", completed=result.completed, failed=result.failed)
+    return result
+
+
+def _result(folder: SweepRecords, refused: tuple[RefusedExperiment, ...], interrupted: bool) -> SweepResult:
+    results, failures = tuple(folder.results()), tuple(folder.failures())
+    table = summary_table(folder.plan, results, failures, refused)
+    return SweepResult(
+        folder=folder.path,
+        table=table,
+        boards=energy_by_board(results),
+        completed=len(results),
+        failed=sum(1 for settled in folder.settled().values() if settled.state == "failed"),
+        refused=refused,
+        skipped=folder.plan.skipped,
+        interrupted=interrupted,
+        warnings=folder.plan.warnings,
+    )

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import PreTrainedConfig
+
+from llem_sweep.backends.pytorch import PyTorchBackend
+from llem_sweep.clock import SimulatedClock
+from llem_sweep.plan.types import ModelFacts
+from tiny_models import Load, MakeConfig, MakeFolder
+
+
+@pytest.fixture
+def backend() -> PyTorchBackend:
+    return PyTorchBackend(SimulatedClock())
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_parameters_and_bytes_are_those_of_the_loaded_model(
+    backend: PyTorchBackend, load: Load, small: MakeConfig, precision: str
+) -> None:
+    model = load(small(precision=precision)).model._open().model
+    facts = backend.describe(small(precision=precision))
+    assert facts.parameters == model.num_parameters()
+    assert facts.weight_bytes == sum(parameter.nbytes for parameter in model.parameters())
+
+
+def test_cache_bytes_are_those_that_a_token_takes(
+    backend: PyTorchBackend, load: Load, small: MakeConfig
+) -> None:
+    model = load(small()).model._open().model
+    with torch.inference_mode():
+        cache = model(input_ids=torch.tensor([[1, 5, 6]]), use_cache=True).past_key_values
+    taken = sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers)
+    assert backend.describe(small()).cache_bytes_per_token == taken // 3
+
+
+@pytest.mark.parametrize(
+    "fields", [{"sliding_window": 8}, {"layer_types": ["full_attention", "sliding_attention"]}]
+)
+def test_a_cache_of_another_kind_is_unknown(
+    backend: PyTorchBackend,
+    small: MakeConfig,
+    shape_folder: Path,
+    variant_of: MakeFolder,
+    fields: dict[str, Any],
+) -> None:
+    shape = {"model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"], "use_sliding_window": True}
+    folder = variant_of(shape_folder, config=shape | fields)
+    facts = backend.describe(small(model=str(folder)))
+    assert facts.parameters is not None
+    assert facts.cache_bytes_per_token is None
+
+
+def test_the_size_of_a_quantised_checkpoint_is_unknown(
+    backend: PyTorchBackend, small: MakeConfig, saved_folder: Path, variant_of: MakeFolder
+) -> None:
+    folder = variant_of(saved_folder, config={"quantization_config": {"quant_method": "gptq", "bits": 4}})
+    assert backend.describe(small(model=str(folder))).weight_bytes is None
+    assert backend.describe(small(model=str(folder), weights="random")).weight_bytes is not None
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"model_type": "unheard-of"}, "doesn't know the architecture 'unheard-of'"),
+        (
+            {"model_type": "homemade", "auto_map": {"AutoConfig": "code.Config"}},
+            "needs code .* set pytorch.trust_remote_code and give --allow-remote-code",
+        ),
+        ({"num_attention_heads": "many"}, "makes no causal language model"),
+        ({"model_type": "vit"}, "makes no causal language model"),
+    ],
+)
+def test_a_model_that_cant_be_used_says_why(
+    backend: PyTorchBackend,
+    small: MakeConfig,
+    shape_folder: Path,
+    variant_of: MakeFolder,
+    fields: dict[str, Any],
+    said: str,
+) -> None:
+    folder = variant_of(shape_folder, config=fields)
+    problem = backend.describe(small(model=str(folder))).problem
+    assert problem is not None
+    assert re.search(said, problem)
+
+
+def test_describing_never_runs_a_models_code(
+    backend: PyTorchBackend, small: MakeConfig, shape_folder: Path, variant_of: MakeFolder
+) -> None:
+    folder = variant_of(shape_folder, config={"auto_map": {"AutoConfig": "code.Config"}})
+    (folder / "code.py").write_text(f"open({str(folder / 'ran')!r}, 'w')\n")
+    trusting = small(model=str(folder), pytorch={"trust_remote_code": True})
+    assert backend.describe(trusting) == ModelFacts()
+    assert not (folder / "ran").exists()
+
+
+def test_a_folder_that_isnt_there_is_a_problem(
+    backend: PyTorchBackend, small: MakeConfig, tmp_path: Path
+) -> None:
+    assert "no such folder" in (backend.describe(small(model=str(tmp_path / "none"))).problem or "")
+    assert "no config.json" in (backend.describe(small(model=str(tmp_path))).problem or "")
+
+
+def test_a_hub_that_doesnt_answer_leaves_everything_unknown_and_is_asked_once(
+    backend: PyTorchBackend, small: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    asked: list[str] = []
+
+    def unreachable(name: str, **_: Any) -> None:
+        asked.append(name)
+        raise OSError("We couldn't connect") from LocalEntryNotFoundError("not in the cache")
+
+    monkeypatch.setattr(PreTrainedConfig, "get_config_dict", unreachable)
+    assert backend.describe(small(model="someone/model")) == ModelFacts()
+    assert backend.describe(small(model="someone/other")) == ModelFacts()
+    assert asked == ["someone/model"]
+
+
+def test_a_hub_model_that_cant_be_fetched_may_still_be_in_a_workers_reach(
+    backend: PyTorchBackend, small: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gated(name: str, **_: Any) -> None:
+        raise OSError("You are trying to access a gated repo")
+
+    monkeypatch.setattr(PreTrainedConfig, "get_config_dict", gated)
+    assert backend.describe(small(model="someone/model")) == ModelFacts()

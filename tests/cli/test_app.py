@@ -1,0 +1,329 @@
+"""The command line from its tokens to its exit code, over a library that only remembers what it was asked."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from factories import make_plan
+from llem_sweep.cli.app import main
+from llem_sweep.cli.library import Where
+from llem_sweep.config.sweep import SweepConfig
+from llem_sweep.errors import ConfigError, LlemSweepError, NoGpuError, Problem, StoreError
+from llem_sweep.execution.progress import Progress, SweepView
+from llem_sweep.plan.types import Admission, ClusterShape, NodeShape
+from llem_sweep.sweep import DryRun, SweepResult
+
+MakeResult = Callable[..., SweepResult]
+
+
+class Run(NamedTuple):
+    """How run_sweep was called."""
+
+    sweep: SweepConfig | None
+    output: Path
+    resume: Path | None
+    where: Where
+
+
+class FakeLibrary:
+    """Answers with ``result``, or raises ``error``, and keeps what it was called with."""
+
+    def __init__(self, result: SweepResult, error: BaseException | None = None) -> None:
+        self.result = result
+        self.error = error
+        self.loaded: list[tuple[Path, tuple[str, ...]]] = []
+        self.runs: list[Run] = []
+        self.dry_runs: list[Where] = []
+        self.reports: list[Path] = []
+
+    def load_sweep(self, path: Path, overrides: Sequence[str]) -> SweepConfig:
+        self.loaded.append((path, tuple(overrides)))
+        return SweepConfig(name="grid")
+
+    def run_sweep(
+        self,
+        sweep: SweepConfig | None,
+        *,
+        output: Path,
+        resume: Path | None,
+        where: Where,
+        view: SweepView,
+    ) -> SweepResult:
+        self.runs.append(Run(sweep, output, resume, where))
+        if self.error is not None:
+            raise self.error
+        view.message("results go to somewhere")
+        view.update(Progress(4, 4, 0, 0, elapsed_s=1.0, remaining_s=0.0, workers=(), recent_failures=()))
+        return self.result
+
+    def dry_run(self, sweep: SweepConfig, where: Where) -> DryRun:
+        self.dry_runs.append(where)
+        plan = make_plan(2)
+        return DryRun(
+            plan, Admission(plan.experiments, ()), ClusterShape((NodeShape("here", 1, 2.0, "H100"),))
+        )
+
+    def report_sweep(self, folder: Path) -> SweepResult:
+        self.reports.append(folder)
+        return self.result
+
+    def sweep_schema(self) -> dict[str, Any]:
+        return {"title": "sweep"}
+
+
+@pytest.fixture
+def library(make_sweep_result: MakeResult) -> FakeLibrary:
+    return FakeLibrary(make_sweep_result())
+
+
+@pytest.fixture
+def grid(tmp_path: Path) -> str:
+    path = tmp_path / "grid.yaml"
+    path.write_text("model: tiny\n")
+    return str(path)
+
+
+def test_a_grid_file_alone_runs(library: FakeLibrary, grid: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([grid], library) == 0
+    assert library.loaded == [(Path(grid), ())]
+    assert library.runs == [Run(SweepConfig(name="grid"), Path("results"), None, Where())]
+    out, err = capsys.readouterr()
+    assert out.splitlines()[-1] == str(library.result.folder)
+    assert "results go to somewhere" in err
+    assert "4 of 4 done" in err
+
+
+def test_every_option_arrives(library: FakeLibrary, grid: str) -> None:
+    line = ["--set", "n=4", "--simulate-gpus", "2", grid, "--output", "/o", "--set=precision=[bf16, fp16]"]
+    assert main([*line, "--allow-remote-code", "--inline"], library) == 0
+    assert library.loaded == [(Path(grid), ("n=4", "precision=[bf16, fp16]"))]
+    assert library.runs[0].output == Path("/o")
+    assert library.runs[0].where == Where(simulate_gpus=2, inline=True, allow_remote_code=True)
+    assert main([grid, "--address", "10.0.0.1:6379"], library) == 0
+    assert library.runs[1].where == Where(address="10.0.0.1:6379")
+
+
+def test_resuming_needs_no_file_and_checks_one_that_is_given(library: FakeLibrary, grid: str) -> None:
+    assert main(["--resume", "/results/x"], library) == 0
+    assert main([grid, "--resume", "/results/x"], library) == 0
+    assert [(run.sweep is None, run.resume) for run in library.runs] == [
+        (True, Path("/results/x")),
+        (False, Path("/results/x")),
+    ]
+
+
+def test_a_dry_run_runs_nothing(library: FakeLibrary, grid: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([grid, "--dry-run", "--simulate-gpus", "3"], library) == 0
+    assert library.runs == []
+    assert library.dry_runs == [Where(simulate_gpus=3)]
+    assert "Nothing was started" in capsys.readouterr().out
+
+
+def test_a_report_reads_a_folder(library: FakeLibrary, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", "results/x"], library) == 0
+    assert library.reports == [Path("results/x")]
+    assert library.runs == []
+    assert "4 of 4 experiments completed" in capsys.readouterr().out
+
+
+def test_the_schema_is_json(library: FakeLibrary, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["schema"], library) == 0
+    assert json.loads(capsys.readouterr().out) == {"title": "sweep"}
+
+
+def test_quiet_prints_the_folder_alone(
+    library: FakeLibrary, grid: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([grid, "-q"], library) == 0
+    assert capsys.readouterr() == (f"{library.result.folder}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({}, 0),
+        ({"failed": {0: "broke"}}, 1),
+        ({"failed": dict.fromkeys(range(4), "broke")}, 1),
+        ({"interrupted": True}, 130),
+    ],
+)
+def test_what_became_of_the_sweep_is_the_exit_code(
+    make_sweep_result: MakeResult, grid: str, fields: dict[str, Any], code: int
+) -> None:
+    assert main([grid], FakeLibrary(make_sweep_result(**fields))) == code
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ConfigError("the grid is empty"), 2),
+        (NoGpuError("no GPU: try --simulate-gpus 2"), 3),
+        (StoreError("the disk is full"), 1),
+    ],
+)
+def test_an_error_is_told_plainly_with_its_exit_code(
+    library: FakeLibrary, grid: str, capsys: pytest.CaptureFixture[str], error: LlemSweepError, code: int
+) -> None:
+    library.error = error
+    assert main([grid], library) == code
+    assert capsys.readouterr().err == f"error: {error}\n"
+
+
+def test_verbose_shows_where_an_error_came_from(
+    library: FakeLibrary, grid: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    library.error = StoreError("the disk is full")
+    main([grid, "-v"], library)
+    err = capsys.readouterr().err
+    assert err.startswith("Traceback")
+    assert err.endswith("error: the disk is full\n")
+
+
+def test_all_problems_are_told_whole_and_harmless(
+    library: FakeLibrary, grid: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = "/home/" + "a-long-folder/" * 20 + "grid.yaml"
+    library.error = ConfigError(
+        [Problem("unknown field", "pytorch.batchsize", file, 3), Problem("bad \x1b[2J value", "n", file, 4)]
+    )
+    assert main([grid], library) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "error: 2 problems",
+        f"{file}:3: pytorch.batchsize: unknown field",
+        f"{file}:4: n: bad \\x1b[2J value",
+    ]
+
+
+def test_a_bug_is_not_dressed_as_an_error(library: FakeLibrary, grid: str) -> None:
+    library.error = ZeroDivisionError("a bug")
+    with pytest.raises(ZeroDivisionError):
+        main([grid], library)
+
+
+def test_ctrl_c_before_the_sweep_has_begun_is_an_interrupt(
+    library: FakeLibrary, grid: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    library.error = KeyboardInterrupt()
+    assert main([grid], library) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("", "give a sweep file"),
+        ("nowhere.yaml", "there is no file nowhere.yaml"),
+        ("reprot results/x", "no such command: reprot\nDid you mean: llem-sweep report"),
+        ("schem", "there is no file schem\nDid you mean: llem-sweep schema"),
+        ("report a b", "not understood: b"),
+        ("report", "FOLDER"),
+        ("/", "/ is a folder, not a sweep file\nTo complete it: llem-sweep --resume /"),
+        ("--dry-rnu", "Did you mean --dry-run?"),
+        ("GRID --simulate-gpus 0", "--simulate-gpus. Must be >= 1"),
+        ("GRID --simulate-gpus two", "two"),
+        ("GRID other.yaml", "not understood: other.yaml"),
+        ("--resume x --dry-run", "leave --resume out"),
+        ("--resume x --output y", "leave --output out"),
+        ("--resume x --set n=1", "give a sweep file"),
+        ("GRID --inline --address auto", "leave --address out"),
+        ("GRID --simulate-gpus 2 --address auto", "leave --address out"),
+        ("GRID -q -v", "opposites"),
+    ],
+)
+def test_a_wrong_command_line_is_explained(
+    library: FakeLibrary, grid: str, capsys: pytest.CaptureFixture[str], line: str, told: str
+) -> None:
+    assert main(line.replace("GRID", grid).split(), library) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("error: ")
+    assert told in err
+    assert not set("╭│╰") & set(err)
+    assert not library.runs
+    assert not library.dry_runs
+    assert not library.reports
+
+
+def test_several_contradictions_are_told_at_once(
+    library: FakeLibrary, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--resume", "x", "--output", "y", "-q", "-v"], library) == 2
+    assert capsys.readouterr().err.startswith("error: 2 problems\n")
+
+
+def in_fresh_python(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_help_names_every_command_and_imports_nothing_heavy() -> None:
+    done = in_fresh_python(
+        "import sys\n"
+        "from llem_sweep.cli.app import main\n"
+        "assert main(['--help']) == 0\n"
+        "heavy = {'torch', 'ray', 'transformers', 'pyarrow', 'pydantic', 'numpy', 'yaml'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    assert done.returncode == 0, done.stderr
+    for word in (
+        "GRID",
+        "report",
+        "schema",
+        "--dry-run",
+        "--resume",
+        "--simulate-gpus",
+        "--set",
+        "--version",
+    ):
+        assert word in done.stdout
+
+
+def test_help_is_there_in_half_a_second() -> None:
+    def seconds() -> float:
+        begun_s = time.monotonic()
+        in_fresh_python("from llem_sweep.cli.app import main; main(['--help'])")
+        return time.monotonic() - begun_s
+
+    # The machine may be busy: one good run shows what the program itself takes.
+    assert any(seconds() < 0.5 for _ in range(8))
+
+
+def test_the_version_is_the_package_s(library: FakeLibrary, capsys: pytest.CaptureFixture[str]) -> None:
+    from importlib.metadata import version
+
+    assert main(["--version"], library) == 0
+    assert capsys.readouterr().out.strip() == version("llem-sweep")
+
+
+def test_a_reader_that_goes_away_is_no_traceback() -> None:
+    command = (
+        f"{sys.executable} -c 'import sys; from llem_sweep.cli.app import main; sys.exit(main())' schema"
+    )
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {command} | true; echo $?"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("1\n", "")
+
+
+def test_a_terminal_without_unicode_gets_codes_instead_of_an_error(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "from llem_sweep.cli.app import main; main(['naïve–' ])"],
+        capture_output=True,
+        timeout=60,
+        check=False,
+        env={"PYTHONIOENCODING": "ascii", "PATH": "/usr/bin"},
+    )
+    assert b"there is no file na\\xefve\\u2013" in done.stderr

@@ -1,0 +1,250 @@
+"""The real binding against the stand-in library, in processes of their own: a library is loaded only once."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from standin.truth import StandIn
+
+STANDIN = StandIn()
+
+
+def run(script: str, folder: Path, standin: StandIn = STANDIN, **settings: str) -> Any:
+    """What ``script`` prints as JSON, its argument being board 2's UUID, where the stand-in is NVML."""
+    done = subprocess.run(
+        [sys.executable, "-c", script, standin.uuid(2)],
+        env=standin.environ(folder, **settings),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+ENERGY = """
+import json, sys, time
+from llem_sweep.clock import SystemClock
+from llem_sweep.device.nvml import NvmlGpu, list_boards, library_path
+from llem_sweep.phases import PhaseStream
+from llem_sweep.sampling.energy import device_energy, needs_more
+from llem_sweep.sampling.sampler import Sampler
+
+clock = SystemClock()
+boards = [NvmlGpu.open(info.uuid) for info in reversed(list_boards())]
+with Sampler(boards, clock, PhaseStream(clock)) as sampler:
+    clock.sleep(0.3)
+    start_s = clock.monotonic()
+    clock.sleep(1.0)
+    end_s = clock.monotonic()
+    while needs_more(sampler.recording(), end_s, clock.monotonic()):
+        clock.sleep(0.02)
+    recording = sampler.stop()
+energies = [
+    device_energy(recording.of_device(device), start_s, end_s, recording.period_s)._asdict() for device in range(4)
+]
+infos = [board.info.model_dump() for board in boards]
+for board in boards:
+    board.close()
+    board.close()
+print(json.dumps([start_s, end_s, energies, infos, library_path(), recording.cpu_time_s]))
+"""
+
+
+def test_each_board_opened_by_uuid_shows_its_own_energy(standin_folder: Path) -> None:
+    standin = STANDIN._replace(square_w=60.0)
+    start_s, end_s, energies, infos, library, cpu_time_s = run(ENERGY, standin_folder, standin)
+    assert [info["uuid"] for info in infos] == [standin.uuid(board) for board in (3, 2, 1, 0)]
+    for board, energy in zip((3, 2, 1, 0), energies, strict=True):
+        assert energy["method"] == "counter"
+        assert energy["energy_j"] == pytest.approx(standin.energy_j(board, start_s, end_s), rel=0.05)
+    assert Path(library).parent == standin_folder.resolve()
+    assert 0 < cpu_time_s < end_s - start_s
+
+
+def test_without_the_counter_energy_comes_from_power(standin_folder: Path) -> None:
+    start_s, end_s, energies, _, _, _ = run(ENERGY, standin_folder, WITHOUT="energy")
+    for board, energy in zip((3, 2, 1, 0), energies, strict=True):
+        assert energy["method"] == "power"
+        assert energy["energy_j"] == pytest.approx(STANDIN.energy_j(board, start_s, end_s), rel=0.05)
+
+
+def test_a_board_is_described_in_full(standin_folder: Path) -> None:
+    script = """
+import json
+from llem_sweep.device.nvml import NvmlGpu, list_boards
+print(json.dumps([info.model_dump() for info in list_boards()]))
+"""
+    first, second, *_ = run(script, standin_folder)
+    assert first == {
+        "uuid": STANDIN.uuid(0),
+        "name": "NVIDIA H100 80GB HBM3",
+        "index": 0,
+        "pci_bus_id": "00000000:10:00.0",
+        "memory_total_mb": 80_000.0,
+        "power_limit_w": 700.0,
+        "driver_version": "999.57.01",
+        "cuda_driver_version": "13.1",
+        "persistence_mode": True,
+        "simulated": False,
+    }
+    assert (second["index"], second["uuid"]) == (1, STANDIN.uuid(1))
+
+
+def test_a_reading_is_complete_where_the_driver_offers_everything(standin_folder: Path) -> None:
+    script = """
+import json, os, sys
+from llem_sweep.device.nvml import NvmlGpu
+gpu = NvmlGpu.open(sys.argv[1].lower())
+os.environ["STANDIN_PIDS"] = f"41,4,41,{os.getpid()}"
+print(json.dumps([gpu.read()._asdict(), gpu.foreign_processes()]))
+"""
+    reading, foreign = run(script, standin_folder, REASONS="4")
+    assert reading.pop("energy_mj") > 0
+    assert reading == {
+        "power_mw": 240_000,
+        "temperature_c": 42,
+        "memory_used_mb": 3_000.0,
+        "sm_utilisation_pct": 52,
+        "throttle_reasons": 4,
+    }
+    assert foreign == [4, 41]
+
+
+def test_a_call_that_the_driver_lacks_is_unknown_and_spoils_nothing_else(standin_folder: Path) -> None:
+    script = """
+import json, os, sys
+from llem_sweep.device.nvml import NvmlGpu
+found = {}
+for call in ("energy", "power", "temperature", "memory", "utilization", "event_reasons", "reasons", "processes",
+             "limit", "persistence", "pci", "mig"):
+    for code in ("3", "4", "13"):
+        os.environ |= {"STANDIN_WITHOUT": call, "STANDIN_WITHOUT_CODE": code}
+        gpu = NvmlGpu.open(sys.argv[1])
+        offered = {**gpu.read()._asdict(), "foreign": gpu.foreign_processes(), **gpu.info.model_dump()}
+        gpu.close()
+        found.setdefault(call, []).append([name for name, value in offered.items() if value is None])
+print(json.dumps(found))
+"""
+    lacking = {
+        "energy": ["energy_mj"],
+        "power": ["power_mw"],
+        "temperature": ["temperature_c"],
+        "memory": ["memory_used_mb", "memory_total_mb"],
+        "utilization": ["sm_utilisation_pct"],
+        "event_reasons": [],
+        "reasons": ["throttle_reasons"],
+        "processes": ["foreign"],
+        "limit": ["power_limit_w"],
+        "persistence": ["persistence_mode"],
+        "pci": ["pci_bus_id"],
+        "mig": [],
+    }
+    assert run(script, standin_folder) == {call: [names] * 3 for call, names in lacking.items()}
+
+
+def test_no_error_of_the_binding_escapes(standin_folder: Path) -> None:
+    script = """
+import json, os, sys
+import pynvml
+from llem_sweep.device.nvml import NvmlGpu, list_boards
+from llem_sweep.errors import DeviceError
+
+def kind(call):
+    try:
+        call()
+    except DeviceError as error:
+        return type(error).__name__ if isinstance(error.__cause__, pynvml.NVMLError) else "no cause"
+    except pynvml.NVMLError as error:
+        return f"escaped: {error}"
+    return "answered"
+
+codes = sorted({value for name, value in vars(pynvml).items() if name.startswith("NVML_ERROR_")})
+calls = ("energy", "power", "temperature", "memory", "utilization", "reasons", "processes", "limit", "persistence",
+         "pci", "mig", "handle", "index", "name", "uuid")
+gpu = NvmlGpu.open(sys.argv[1])
+gpu.read()
+found = {}
+for code in codes:
+    for call in calls:
+        os.environ |= {"STANDIN_WITHOUT": call, "STANDIN_WITHOUT_CODE": str(code)}
+        for do in (gpu.read, gpu.foreign_processes, list_boards, lambda: NvmlGpu.open(sys.argv[1]).close()):
+            found.setdefault(kind(do), []).append([code, call])
+del os.environ["STANDIN_WITHOUT"]
+for code in codes:
+    os.environ["STANDIN_INIT_CODE"] = str(code)
+    for do in (list_boards, lambda: NvmlGpu.open(sys.argv[1])):
+        found.setdefault(kind(do), []).append([code, "init"])
+print(json.dumps(found))
+"""
+    found = run(script, standin_folder)
+    assert set(found) == {"answered", "DeviceError", "BoardLostError"}
+    lost = {code for code, _ in found["BoardLostError"]}
+    assert lost == {15, 16, 999}
+
+
+@pytest.mark.parametrize("code", [15, 999])
+def test_a_board_that_stops_answering_is_lost(standin_folder: Path, code: int) -> None:
+    script = """
+import json, sys, time
+from llem_sweep.device.nvml import NvmlGpu
+from llem_sweep.errors import BoardLostError
+gpu = NvmlGpu.open(sys.argv[1])
+readings = 0
+try:
+    while True:
+        gpu.read()
+        readings += 1
+        time.sleep(0.02)
+except BoardLostError as error:
+    print(json.dumps([readings, str(error)]))
+"""
+    readings, message = run(script, standin_folder, LOST_AFTER="0.3", LOST_CODE=str(code))
+    assert readings > 0
+    assert STANDIN.uuid(2) in message
+
+
+@pytest.mark.parametrize(
+    ("settings", "uuid", "problem"),
+    [
+        ({"MIG": "1"}, STANDIN.uuid(2), "MIG mode"),
+        ({}, "MIG-57a4d100-0000-4000-8000-000000000002", "MIG slice"),
+        ({}, "GPU-00000000-0000-4000-8000-000000000002", "Not Found"),
+    ],
+)
+def test_a_board_that_cannot_be_metered_is_refused_with_the_reason(
+    standin_folder: Path, settings: dict[str, str], uuid: str, problem: str
+) -> None:
+    script = f"""
+import json
+from llem_sweep.device.nvml import NvmlGpu
+from llem_sweep.errors import DeviceError
+try:
+    NvmlGpu.open("{uuid}")
+except DeviceError as error:
+    print(json.dumps(str(error)))
+"""
+    assert problem in run(script, standin_folder, STANDIN, **settings)
+
+
+def test_a_machine_without_usable_boards_lists_none(standin_folder: Path) -> None:
+    script = """
+import json, os
+from llem_sweep.device.nvml import list_boards
+found = []
+for settings in ({"STANDIN_INIT_CODE": "9"}, {"STANDIN_INIT_CODE": "12"}, {"STANDIN_BOARDS": "0"},
+                 {"STANDIN_WITHOUT": "handle", "STANDIN_WITHOUT_CODE": "4"}, {"STANDIN_LOST_AFTER": "0"}):
+    os.environ |= settings
+    found.append(len(list_boards()))
+    for name in settings:
+        del os.environ[name]
+print(json.dumps(found))
+"""
+    assert run(script, standin_folder) == [0, 0, 0, 0, 0]

@@ -1,0 +1,333 @@
+"""The driver loop over a scripted pool, in simulated time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import pytest
+
+from factories import make_result
+from llem_sweep.clock import SimulatedClock
+from llem_sweep.config.experiment import ExperimentConfig
+from llem_sweep.config.sweep import ExecutionConfig
+from llem_sweep.errors import ClusterError
+from llem_sweep.execution.driver import Driver, Task
+from llem_sweep.execution.interrupts import Interrupts
+from llem_sweep.execution.pool import Event, Finished, Lost, Ready, Unfit
+from llem_sweep.execution.progress import FailureNote, Progress, WorkerState
+from llem_sweep.execution.tally import Tally
+from llem_sweep.execution.worker import WorkerReport
+from llem_sweep.phases import Phase
+from llem_sweep.plan.types import PlannedExperiment
+from llem_sweep.results.experiment import ExperimentResult
+from llem_sweep.results.outcome import Completed, Failed, FailureKind, Outcome, Stage
+
+REPORT = WorkerReport(("Board",), ("GPU-1",), 70.0, 1)
+
+
+def planned(name: str, cycle: int = 1) -> PlannedExperiment:
+    return PlannedExperiment(f"{name}-{cycle}", name, ExperimentConfig(model=name), cycle, {})
+
+
+class Kept(NamedTuple):
+    experiment: str
+    attempt: int
+    outcome: Outcome
+    final: bool
+
+
+class ListSink:
+    def __init__(self, save: Callable[[Outcome], Outcome] = lambda outcome: outcome) -> None:
+        self.kept: list[Kept] = []
+        self.events: list[str] = []
+        self._save = save
+
+    def commit(
+        self, experiment: PlannedExperiment, attempt: int, outcome: Outcome, *, final: bool, worker: str
+    ) -> Outcome:
+        saved = self._save(outcome)
+        self.kept.append(Kept(experiment.experiment_id, attempt, saved, final))
+        return saved
+
+    def attempts(self) -> Mapping[str, int]:
+        return {}
+
+    def journal(self, event: str, **fields: object) -> None:
+        self.events.append(event)
+
+
+class Script(NamedTuple):
+    """What a scripted worker does with an experiment."""
+
+    take_s: float = 1.0
+    outcome: Outcome | None = None
+    """None completes it."""
+    lose: bool = False
+    hang: bool = False
+    load_s: float = 0.0
+
+
+class ScriptedPool:
+    """Workers that follow a script: experiment id and attempt to what happens."""
+
+    def __init__(
+        self,
+        clock: SimulatedClock,
+        completed: ExperimentResult,
+        workers: tuple[str, ...] = ("w0", "w1"),
+        script: Mapping[tuple[str, int], Script] | None = None,
+        unfit: tuple[str, ...] = (),
+    ) -> None:
+        self.clock = clock
+        self.script = script or {}
+        self.submitted: list[tuple[str, str, float]] = []
+        self.replaced: list[str] = []
+        self.most_in_flight = 0
+        self._completed = completed
+        self._alive = list(workers)
+        self._flying: dict[str, tuple[PlannedExperiment, Script, float]] = {}
+        self._soon: list[tuple[float, Event]] = []
+        for worker in workers:
+            event = (
+                Unfit(worker, Failed(Stage.START, FailureKind.IDENTITY, "wrong board"))
+                if worker in unfit
+                else Ready(worker, REPORT)
+            )
+            self._soon.append((clock.monotonic(), event))
+
+    def submit(self, worker: str, experiment: PlannedExperiment, attempt: int) -> None:
+        assert worker not in self._flying, "one experiment in flight per worker"
+        script = self.script.get((experiment.experiment_id, attempt), Script())
+        now_s = self.clock.monotonic()
+        self.submitted.append((worker, experiment.experiment_id, now_s))
+        self._flying[worker] = (experiment, script, now_s)
+        self.most_in_flight = max(self.most_in_flight, len(self._flying))
+        if script.hang:
+            return
+        event: Event = Finished(worker, script.outcome or Completed(self._completed, b""))
+        if script.lose:
+            event = Lost(worker, "killed", "last words")
+            self._soon.append((now_s + script.take_s + 0.5, Ready(worker, REPORT)))
+        self._soon.append((now_s + script.take_s, event))
+
+    def next_event(self, timeout_s: float) -> Event | None:
+        self._soon.sort(key=lambda due: due[0])
+        if not self._soon or self._soon[0][0] > self.clock.monotonic() + timeout_s:
+            self.clock.sleep(timeout_s)
+            return None
+        due_s, event = self._soon.pop(0)
+        self.clock.sleep(due_s - self.clock.monotonic())
+        if isinstance(event, Finished | Lost):
+            self._flying.pop(event.worker)
+        if isinstance(event, Unfit):
+            self._alive.remove(event.worker)
+        return event
+
+    def states(self) -> Mapping[str, WorkerState]:
+        return {worker: self._state(worker) for worker in self._alive}
+
+    def _state(self, worker: str) -> WorkerState:
+        if worker not in self._flying:
+            return WorkerState(worker, "Board")
+        experiment, script, since_s = self._flying[worker]
+        active_s = self.clock.monotonic() - since_s - script.load_s
+        phase = Phase.LOAD if active_s < 0 else Phase.DECODE
+        return WorkerState(
+            worker, "Board", experiment=experiment.experiment_id, phase=phase, active_s=max(0.0, active_s)
+        )
+
+    def replace(self, worker: str) -> str:
+        self.replaced.append(worker)
+        self._flying.pop(worker, None)
+        self._soon.append((self.clock.monotonic() + 1.0, Ready(worker, REPORT)))
+        return "end of the log"
+
+    def close(self) -> None:
+        self._flying.clear()
+
+
+class LastView:
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+        self.failures: list[FailureNote] = []
+        self.progress: Progress | None = None
+
+    def message(self, text: str) -> None:
+        self.messages.append(text)
+
+    def failed(self, note: FailureNote) -> None:
+        self.failures.append(note)
+
+    def update(self, progress: Progress) -> None:
+        self.progress = progress
+
+    def close(self) -> None:
+        pass
+
+
+class Bench(NamedTuple):
+    pool: ScriptedPool
+    sink: ListSink
+    view: LastView
+    interrupts: Interrupts
+    finished: bool
+
+
+Drive = Callable[..., Bench]
+
+
+@pytest.fixture
+def drive() -> Drive:
+    def run(
+        experiments: list[PlannedExperiment],
+        *,
+        execution: ExecutionConfig | None = None,
+        script: Mapping[tuple[str, int], Script] | None = None,
+        workers: tuple[str, ...] = ("w0", "w1"),
+        unfit: tuple[str, ...] = (),
+        sink: ListSink | None = None,
+        interrupt_at_s: tuple[float, ...] = (),
+    ) -> Bench:
+        clock = SimulatedClock(start_s=0.0)
+        pool = ScriptedPool(clock, make_result(), workers, script, unfit)
+        sink = sink or ListSink()
+        view = LastView()
+        interrupts = Interrupts(clock)
+        for at_s in interrupt_at_s:
+            _at(clock, at_s, interrupts.interrupt)
+        tally = Tally(len(experiments), 0, 0, clock, view)
+        tasks = [Task(experiment, 1) for experiment in experiments]
+        settings = execution or ExecutionConfig()
+        finished = Driver(tasks, pool, sink, settings, clock, tally, interrupts).run()
+        return Bench(pool, sink, view, interrupts, finished)
+
+    return run
+
+
+def _at(clock: SimulatedClock, at_s: float, call: Callable[[], None]) -> None:
+    """Call once, at ``at_s``: the ticker's first call comes at once and is let pass."""
+    calls = iter((lambda: None, call))
+    clock.every(at_s, lambda: next(calls, lambda: None)())
+
+
+def test_every_experiment_is_settled_once_and_one_is_in_flight_per_worker(drive: Drive) -> None:
+    experiments = [planned(f"m{number}") for number in range(7)]
+    bench = drive(experiments)
+    assert bench.finished
+    assert sorted(kept.experiment for kept in bench.sink.kept) == sorted(e.experiment_id for e in experiments)
+    assert all(kept.final for kept in bench.sink.kept)
+    assert bench.pool.most_in_flight == 2
+    assert bench.view.progress is not None
+    assert bench.view.progress.done == 7
+
+
+def test_a_failure_stays_with_its_experiment(drive: Drive) -> None:
+    broken = Failed(Stage.RUN, FailureKind.ERROR, "boom")
+    bench = drive([planned("a"), planned("b"), planned("c")], script={("b-1", 1): Script(outcome=broken)})
+    assert {kept.experiment: type(kept.outcome).__name__ for kept in bench.sink.kept} == {
+        "a-1": "Completed",
+        "b-1": "Failed",
+        "c-1": "Completed",
+    }
+    assert bench.pool.replaced == []
+    assert [note.message for note in bench.view.failures] == ["boom"]
+
+
+def test_a_broken_device_replaces_the_worker(drive: Drive) -> None:
+    broken = Failed(Stage.RUN, FailureKind.DEVICE_FAULT, "CUDA error")
+    bench = drive([planned("a"), planned("b")], workers=("w0",), script={("a-1", 1): Script(outcome=broken)})
+    assert bench.pool.replaced == ["w0"]
+    assert [kept.experiment for kept in bench.sink.kept] == ["a-1", "b-1"]
+
+
+def test_a_lost_workers_experiment_runs_again_next(drive: Drive) -> None:
+    bench = drive([planned("a"), planned("b")], workers=("w0",), script={("a-1", 1): Script(lose=True)})
+    assert [(kept.experiment, kept.attempt, kept.final) for kept in bench.sink.kept] == [
+        ("a-1", 1, False),
+        ("a-1", 2, True),
+        ("b-1", 1, True),
+    ]
+    assert isinstance(bench.sink.kept[0].outcome, Failed)
+    assert bench.sink.kept[0].outcome.log_tail == "last words"
+
+
+def test_a_lost_workers_experiment_is_given_up_after_max_retries(drive: Drive) -> None:
+    script = {("a-1", attempt): Script(lose=True) for attempt in (1, 2, 3)}
+    execution = ExecutionConfig(max_retries=1)
+    bench = drive([planned("a"), planned("b")], workers=("w0",), script=script, execution=execution)
+    finals = [(kept.experiment, kept.attempt) for kept in bench.sink.kept if kept.final]
+    assert finals == [("a-1", 2), ("b-1", 1)]
+
+
+def test_a_hung_experiment_fails_at_its_limit_and_the_worker_is_replaced(drive: Drive) -> None:
+    execution = ExecutionConfig(experiment_timeout_seconds=10)
+    bench = drive(
+        [planned("a"), planned("b")],
+        workers=("w0",),
+        script={("a-1", 1): Script(hang=True)},
+        execution=execution,
+    )
+    assert bench.pool.replaced == ["w0"]
+    outcome = bench.sink.kept[0].outcome
+    assert isinstance(outcome, Failed)
+    assert outcome.kind is FailureKind.TIMEOUT
+    assert outcome.log_tail == "end of the log"
+    assert bench.pool.submitted[1][2] == pytest.approx(11.0, abs=1.0)
+
+
+def test_loading_does_not_count_towards_the_limit(drive: Drive) -> None:
+    execution = ExecutionConfig(experiment_timeout_seconds=10)
+    slow = Script(take_s=109.0, load_s=100.0)
+    bench = drive([planned("a")], workers=("w0",), script={("a-1", 1): slow}, execution=execution)
+    assert isinstance(bench.sink.kept[0].outcome, Completed)
+
+
+def test_a_failed_save_is_a_failed_experiment(drive: Drive) -> None:
+    unsaved = Failed(Stage.SAVE, FailureKind.SAVE_FAILED, "disk full")
+    bench = drive([planned("a")], sink=ListSink(lambda outcome: unsaved))
+    assert bench.view.progress is not None
+    assert (bench.view.progress.done, bench.view.progress.failed) == (0, 1)
+
+
+def test_the_first_interrupt_lets_running_experiments_finish(drive: Drive) -> None:
+    experiments = [planned(f"m{number}") for number in range(6)]
+    bench = drive(experiments, interrupt_at_s=(0.5,))
+    assert not bench.finished
+    assert len(bench.sink.kept) == 2
+
+
+def test_what_outlasts_the_grace_is_left_unsettled(drive: Drive) -> None:
+    script = {("a-1", 1): Script(hang=True)}
+    execution = ExecutionConfig(grace_seconds=5)
+    bench = drive([planned("a"), planned("b")], script=script, execution=execution, interrupt_at_s=(0.5,))
+    assert not bench.finished
+    assert [kept.experiment for kept in bench.sink.kept] == ["b-1"]
+    assert bench.sink.events.count("cut") == 1
+
+
+def test_the_second_interrupt_stops_now(drive: Drive) -> None:
+    script = {("a-1", 1): Script(take_s=20.0)}
+    bench = drive([planned("a")], script=script, interrupt_at_s=(0.5, 1.5))
+    assert not bench.finished
+    assert bench.sink.kept == []
+    assert bench.pool.clock.monotonic() < 3.0
+
+
+def test_a_worker_that_can_not_be_used_leaves_the_rest_to_the_others(drive: Drive) -> None:
+    bench = drive([planned("a"), planned("b")], unfit=("w0",))
+    assert bench.finished
+    assert {worker for worker, *_ in bench.pool.submitted} == {"w1"}
+
+
+def test_without_any_usable_worker_the_sweep_stops_and_says_why(drive: Drive) -> None:
+    with pytest.raises(ClusterError, match="wrong board"):
+        drive([planned("a")], unfit=("w0", "w1"))
+
+
+def test_gaps_between_experiments_and_cycles_are_kept(drive: Drive) -> None:
+    experiments = [planned("a", 1), planned("b", 1), planned("a", 2)]
+    execution = ExecutionConfig(experiment_gap_seconds=2, cycle_gap_seconds=7)
+    bench = drive(experiments, workers=("w0",), execution=execution)
+    starts = [start_s for *_, start_s in bench.pool.submitted]
+    assert starts == pytest.approx([0.0, 3.0, 11.0], abs=0.3)

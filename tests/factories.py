@@ -1,0 +1,220 @@
+"""Whole objects for tests, every optional part set, so that a part lost on the way shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from llem_sweep.config.experiment import ExperimentConfig
+from llem_sweep.config.sweep import ExecutionConfig, SweepConfig
+from llem_sweep.plan.expand import plan_sweep
+from llem_sweep.plan.types import PlannedExperiment, SweepPlan
+from llem_sweep.results.environment import (
+    BoardInfo,
+    ContainerInfo,
+    CpuInfo,
+    CudaInfo,
+    EnvironmentSnapshot,
+    HardwareInfo,
+    ThermalInfo,
+)
+from llem_sweep.results.experiment import ExperimentResult
+from llem_sweep.results.outcome import Failed, FailureKind, Stage
+from llem_sweep.results.parts import (
+    AggregationMetadata,
+    EffectiveConfig,
+    EnergyBreakdown,
+    ExtendedEfficiencyMetrics,
+    LatencyStatistics,
+    MultiGPUMetrics,
+    ProcessResult,
+    SamplerInfo,
+    SteadyStateWindow,
+    ThermalThrottleInfo,
+    WarmupResult,
+)
+from llem_sweep.results.warnings import MeasurementWarning, WarningCode
+
+START = datetime(2026, 3, 4, 5, 6, 7, 890123, tzinfo=UTC)
+END = START + timedelta(seconds=12.5)
+UUIDS = ("GPU-11111111-2222-3333-4444-555555555555", "GPU-66666666-7777-8888-9999-aaaaaaaaaaaa")
+
+
+def make_config(**fields: Any) -> ExperimentConfig:
+    """A configuration of the synthetic backend with ``fields`` set."""
+    return ExperimentConfig.model_validate(
+        {"model": "meta-llama/Llama-3.1-8B", "backend": "synthetic", **fields}
+    )
+
+
+def make_board(uuid: str = UUIDS[0], index: int = 0, **fields: Any) -> BoardInfo:
+    """A board with every fact known."""
+    known: dict[str, Any] = {
+        "name": "NVIDIA H100 80GB HBM3",
+        "pci_bus_id": f"00000000:0{index}:00.0",
+        "memory_total_mb": 81559.0,
+        "power_limit_w": 700.0,
+        "driver_version": "580.65.06",
+        "cuda_driver_version": "13.0",
+        "persistence_mode": True,
+    }
+    return BoardInfo(uuid=uuid, index=index, **(known | fields))
+
+
+def make_environment(boards: Sequence[BoardInfo] | None = None, **fields: Any) -> EnvironmentSnapshot:
+    """An environment of two boards with every fact known."""
+    known: dict[str, Any] = {
+        "node": "node7",
+        "devices": (make_board(), make_board(UUIDS[1], 1)) if boards is None else tuple(boards),
+        "identity": "confirmed",
+        "nvml_library": "/usr/lib/libnvidia-ml.so.1",
+        "hardware": HardwareInfo(
+            cuda=CudaInfo(available=True, version="13.0", driver_version="580.65.06"),
+            thermal=ThermalInfo(start_c=41.0, max_c=63.0),
+            cpu=CpuInfo(model="EPYC 9554", logical_cores=128, threads=16, platform="Linux-6.8"),
+            container=ContainerInfo(detected=True, runtime="docker"),
+        ),
+        "python_version": "3.11.9",
+        "installed_packages": {"torch": "2.13.0", "transformers": "5.23.0"},
+        "tool_version": "0.1.0",
+        "cuda_version": "13.0",
+    }
+    return EnvironmentSnapshot(**(known | fields))
+
+
+def make_result(**fields: Any) -> ExperimentResult:
+    """A result with every optional part set; ``fields`` replace top-level ones."""
+    config = fields.pop("config", None) or make_config(n=8, synthetic={"run_seconds": 12.5})
+    known: dict[str, Any] = {
+        "experiment_id": "0123456789abcdef",
+        "measurement_config_hash": "fedcba9876543210",
+        "cycle": 2,
+        "backend": config.backend,
+        "backend_version": "synthetic 1",
+        "model": config.model,
+        "simulated": False,
+        "measured_on": "board",
+        "steady_state_window": SteadyStateWindow(start_s=1.0, end_s=11.0),
+        "input_tokens": 4096,
+        "output_tokens": 1000,
+        "total_tokens": 5096,
+        "requests": 8,
+        "total_energy_j": 5000.0,
+        "total_inference_time_sec": 12.5,
+        "avg_tokens_per_second": 80.0,
+        "avg_energy_per_token_j": 5.0,
+        "total_flops": 1e15,
+        "flops_per_output_token": 1e12,
+        "flops_per_input_token": 2e11,
+        "flops_per_second": 8e13,
+        "baseline_power_w": 140.0,
+        "energy_adjusted_j": 3250.0,
+        "energy_per_device_j": (3000.0, 2000.0),
+        "environment_snapshot": make_environment(),
+        "measurement_warnings": (MeasurementWarning.of(WarningCode.POWER_THROTTLE, "in 3 % of the samples"),),
+        "warmup_excluded_samples": 5,
+        "reproducibility_notes": "none",
+        "start_time": START,
+        "end_time": END,
+        "effective_config": EffectiveConfig(
+            config=config.model_dump(mode="json"), backend={"dtype": "bfloat16", "threads": 16}
+        ),
+    }
+    return ExperimentResult(**(known | _parts() | fields))
+
+
+def _parts() -> dict[str, Any]:
+    return {
+        "energy_breakdown": EnergyBreakdown(
+            raw_j=5000.0,
+            adjusted_j=3250.0,
+            baseline_power_w=140.0,
+            baseline_method="cold/counter",
+            baseline_timestamp=START - timedelta(seconds=90),
+            baseline_cache_age_sec=60.0,
+            energy_methods=("counter", "counter"),
+        ),
+        "multi_gpu": MultiGPUMetrics(
+            num_gpus=2,
+            energy_per_gpu_j=(3000.0, 2000.0),
+            energy_total_j=5000.0,
+            energy_per_output_token_j=5.0,
+        ),
+        "sampler": SamplerInfo(period_s=0.1, samples=125, longest_gap_s=0.12, cpu_time_s=0.02),
+        "process_results": (
+            ProcessResult(
+                process=0,
+                output_tokens=1000,
+                energy_per_device_j=(3000.0, 2000.0),
+                device_uuids=UUIDS,
+                start_time=START,
+                end_time=END,
+            ),
+        ),
+        "aggregation": AggregationMetadata(
+            method="single",
+            num_processes=1,
+            temporal_overlap_verified=True,
+            gpu_attribution_verified=True,
+            warnings=("one process",),
+        ),
+        "thermal_throttle": ThermalThrottleInfo(
+            thermal=False, power=True, throttled_fraction=0.03, reasons_mask=4
+        ),
+        "warmup_result": WarmupResult(
+            converged=True,
+            final_cv=0.02,
+            iterations_completed=5,
+            target_cv=0.05,
+            max_prompts=20,
+            latencies_ms=(101.0, 100.0, 99.5, 100.5, 100.0),
+            thermal_floor_wait_s=30.0,
+        ),
+        "latency_stats": LatencyStatistics(
+            ttft_mean_ms=50.0,
+            ttft_median_ms=49.0,
+            ttft_p95_ms=60.0,
+            ttft_p99_ms=70.0,
+            itl_mean_ms=12.0,
+            itl_median_ms=11.0,
+            itl_p95_ms=15.0,
+            itl_p99_ms=20.0,
+        ),
+        "extended_metrics": ExtendedEfficiencyMetrics(
+            memory_used_max_mb=40000.0,
+            sm_utilisation_mean_pct=88.0,
+            batch_count=1,
+            effective_batch_size=8.0,
+            padding_ratio=0.1,
+            energy_per_request_j=625.0,
+            energy_per_input_token_j=1.2,
+            energy_per_total_token_j=0.98,
+        ),
+    }
+
+
+def make_plan(n: int = 3, name: str = "grid", n_cycles: int = 1, **sections: Any) -> SweepPlan:
+    """A plan of ``n`` points that differ in ``synthetic.run_seconds``, or of what ``sections`` of a sweep say."""
+    given: dict[str, Any] = {
+        "shared": {"model": "meta-llama/Llama-3.1-8B", "backend": "synthetic"},
+        "sweep": {"synthetic.run_seconds": [float(each) for each in range(n)]},
+        "execution": ExecutionConfig(n_cycles=n_cycles),
+    }
+    return plan_sweep(SweepConfig(name=name, **(given | sections)))
+
+
+def make_failed(**fields: Any) -> Failed:
+    """A failure with every part set."""
+    return Failed(Stage.RUN, FailureKind.ERROR, "it broke", "Traceback …", "the end")._replace(**fields)
+
+
+def make_result_of(planned: PlannedExperiment, **fields: Any) -> ExperimentResult:
+    """The result of ``planned``."""
+    return make_result(
+        config=planned.config,
+        experiment_id=planned.experiment_id,
+        measurement_config_hash=planned.config_hash,
+        cycle=planned.cycle,
+        **fields,
+    )

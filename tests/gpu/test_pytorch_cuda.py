@@ -1,0 +1,144 @@
+"""The PyTorch backend on a real board: identity, memory, phases, energy, throughput. Needs no Ray."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from llem_sweep.backends.protocol import LoadContext
+from llem_sweep.backends.pytorch import PyTorchBackend
+from llem_sweep.clock import SystemClock
+from llem_sweep.config.experiment import ExperimentConfig
+from llem_sweep.device.nvml import NvmlGpu
+from llem_sweep.errors import GpuMemoryError
+from llem_sweep.harness.measure import measure
+from llem_sweep.harness.rig import Rig
+from llem_sweep.phases import Phase
+from llem_sweep.plan.types import PlannedExperiment
+
+pytestmark = pytest.mark.gpu
+
+ROOT = Path(__file__).parents[2]
+ONE_BOARD = LoadContext(gpus=1, simulated=False, attempt=1)
+
+
+def make(**fields: Any) -> ExperimentConfig:
+    known: dict[str, Any] = {
+        "model": str(ROOT / "sweeps" / "models" / "tiny-llama"),
+        "weights": "random",
+        "dataset": {"n": 8, "input_len": 64, "output_len": 32},
+        "decoder": {"preset": "deterministic"},
+        "pytorch": {"device": "cuda", "batch_size": 8},
+    }
+    return ExperimentConfig.model_validate(known | fields)
+
+
+@pytest.fixture
+def backend() -> PyTorchBackend:
+    assert torch.cuda.is_available(), "torch sees no GPU: install a CUDA build of torch"
+    return PyTorchBackend(SystemClock())
+
+
+@pytest.fixture
+def board(backend: PyTorchBackend) -> Iterator[NvmlGpu]:
+    """The board behind CUDA's first device, opened by UUID."""
+    model = backend.load(make(), ONE_BOARD)
+    (uuid,) = model.device_uuids
+    model.close()
+    gpu = NvmlGpu.open(uuid)
+    yield gpu
+    gpu.close()
+
+
+def test_cuda_and_nvml_spell_a_boards_uuid_alike(board: NvmlGpu) -> None:
+    assert board.info.uuid == f"GPU-{torch.cuda.get_device_properties(0).uuid}"
+
+
+def test_closing_gives_the_boards_memory_back(backend: PyTorchBackend) -> None:
+    before = torch.cuda.memory_allocated()
+    model = backend.load(make(), ONE_BOARD)
+    workload = model.prepare(make())
+    workload.run_batch(0, lambda phase: None)
+    assert torch.cuda.memory_allocated() > before
+    model.close()
+    del workload
+    torch.cuda.synchronize()
+    # The library workspaces of the first matrix product stay; the weights (6.5 MB) may not.
+    weights = backend.describe(make()).weight_bytes
+    assert weights is not None
+    kept = torch.cuda.memory_allocated() - before
+    model = backend.load(make(), ONE_BOARD)
+    held = torch.cuda.memory_allocated() - before - kept
+    model.close()
+    assert held >= weights
+    assert torch.cuda.memory_allocated() - before <= kept
+
+
+def test_the_next_experiment_runs_after_the_boards_memory_didnt_suffice(backend: PyTorchBackend) -> None:
+    model = backend.load(make(), ONE_BOARD)
+    workload = model.prepare(make())
+    free, _ = torch.cuda.mem_get_info()
+    hook = model._open().model.register_forward_hook(  # type: ignore[attr-defined]
+        lambda *_: torch.empty(2 * free, dtype=torch.uint8, device="cuda")
+    )
+    with pytest.raises(GpuMemoryError):
+        workload.run_batch(0, lambda phase: None)
+    hook.remove()
+    assert workload.run_batch(0, lambda phase: None).output_tokens == 8 * 32
+    model.close()
+
+
+def test_decode_isnt_marked_before_the_prompt_has_been_computed(backend: PyTorchBackend) -> None:
+    lengths = {"n": 16, "input_len": 1024, "output_len": 16}
+    config = make(dataset=lengths, pytorch={"device": "cuda", "batch_size": 16})
+    model = backend.load(config, ONE_BOARD)
+    workload = model.prepare(config)
+    alone = model.prepare(make(dataset=lengths | {"output_len": 1}, pytorch={"batch_size": 16}))
+
+    def prefill_s() -> float:
+        marks: list[tuple[Phase, float]] = []
+        workload.run_batch(0, lambda phase: marks.append((phase, time.perf_counter())))
+        assert [phase for phase, _ in marks] == [Phase.PREFILL, Phase.DECODE]
+        return marks[1][1] - marks[0][1]
+
+    def synchronised_s() -> float:
+        model.synchronize()
+        begun_s = time.perf_counter()
+        alone.run_batch(0, lambda phase: None)
+        model.synchronize()
+        return time.perf_counter() - begun_s
+
+    prefill_s(), synchronised_s()
+    marked, true = (min(clock() for _ in range(5)) for clock in (prefill_s, synchronised_s))
+    model.close()
+    assert 0.5 * true < marked < 2 * true
+
+
+def test_a_measured_run_has_the_energy_of_the_board_that_computed(board: NvmlGpu) -> None:
+    config = make(
+        dataset={"n": 64, "input_len": 128, "output_len": 256},
+        baseline={"duration_seconds": 1.0},
+        warmup={"n_warmup": 1, "thermal_floor_seconds": 0.0},
+    )
+    rig = Rig((board,), SystemClock(), node="here")
+    result, _ = measure(PlannedExperiment("0" * 16, "1" * 16, config, 1, {}), rig)
+    rig.release_model()
+    assert result.measured_on == "board"
+    assert result.environment_snapshot.identity == "confirmed"
+    assert result.output_tokens == 64 * 256
+    assert result.total_energy_j is not None
+    mean_w = result.total_energy_j / result.total_inference_time_sec
+    assert 10 < mean_w < 1500
+
+
+def test_the_backend_is_as_fast_as_a_bare_generate_loop() -> None:
+    command = [sys.executable, str(ROOT / "benchmarks" / "throughput.py"), "--cuda"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=170)
+    assert done.returncode == 0, done.stdout + done.stderr

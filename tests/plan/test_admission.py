@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from llem_sweep.config.experiment import ExperimentConfig
+from llem_sweep.config.sweep import SweepConfig
+from llem_sweep.plan.admission import admit
+from llem_sweep.plan.expand import plan_sweep
+from llem_sweep.plan.types import Admission, ClusterShape, ModelFacts, NodeShape, Refusal
+
+BOARD_MB = 1000.0
+NODES = (NodeShape("big", 4, 8.0, "H100", BOARD_MB), NodeShape("small", 1, 8.0, "L4", BOARD_MB))
+CLUSTER = ClusterShape(NODES)
+UNKNOWN = ModelFacts()
+WHOLE_BOARD = int(BOARD_MB * 1e6)
+
+
+def admission(
+    *points: dict[str, Any],
+    cluster: ClusterShape = CLUSTER,
+    facts: ModelFacts = UNKNOWN,
+    allow_remote_code: bool = False,
+    backends: Sequence[str] = ("pytorch", "synthetic"),
+) -> Admission:
+    sweep = SweepConfig.model_validate({"shared": {"model": "x"}, "include": [*points]})
+    return admit(
+        plan_sweep(sweep),
+        cluster,
+        lambda config: facts,
+        allow_remote_code=allow_remote_code,
+        backends=backends,
+    )
+
+
+def refusal(point: dict[str, Any], **given: Any) -> tuple[Refusal, str] | None:
+    judged = admission(point, **given)
+    assert len(judged.admitted) + len(judged.refused) == 1
+    return (judged.refused[0].refusal, judged.refused[0].reason) if judged.refused else None
+
+
+def test_plain_experiments_are_admitted_in_order() -> None:
+    judged = admission({"n": 3}, {"gpus": 9}, {"n": 2})
+    assert [experiment.config.n for experiment in judged.admitted] == [3, 2]
+    assert [refused.experiment.config.gpus for refused in judged.refused] == [9]
+
+
+@pytest.mark.parametrize(
+    ("point", "words"),
+    [
+        ({"accelerator": "H100"}, ["accelerator: H100: ", "isn't built yet"]),
+        ({"accelerator": ["H100", "A100"]}, ["accelerator: H100,A100: "]),
+        ({"pytorch": {"torch_compile": True}}, ["pytorch.torch_compile: True: compiled generation"]),
+        ({"pytorch": {"load_in_4bit": True}}, ["pytorch.load_in_4bit"]),
+        ({"pytorch": {"device_map": "auto"}}, ["pytorch.device_map: auto"]),
+        ({"lora": {"adapter_id": "a/b"}}, ["lora: adapter_id=a/b: LoRA"]),
+        ({"passthrough_kwargs": {"x": 1}}, ["passthrough_kwargs: x=1"]),
+        (
+            {"pytorch": {"num_processes": 2, "prompt_lookup_num_tokens": 3}},
+            ["num_processes", "prompt_lookup"],
+        ),
+    ],
+)
+def test_a_field_whose_effect_is_not_built_is_refused_unless_default(
+    point: dict[str, Any], words: list[str]
+) -> None:
+    refused = refusal(point)
+    assert refused is not None
+    assert refused[0] is Refusal.UNSUPPORTED
+    assert all(word in refused[1] for word in words)
+
+
+def test_a_field_that_is_not_built_is_fine_at_its_default_or_on_another_backend() -> None:
+    assert (
+        refusal({"pytorch": {"torch_compile": False, "num_processes": 1}, "passthrough_kwargs": {}}) is None
+    )
+    assert refusal({"backend": "synthetic", "pytorch": {"torch_compile": True}}) is None
+
+
+def test_an_unknown_backend_is_refused_and_the_installed_ones_named() -> None:
+    refused = refusal({"backend": "vllm"})
+    assert refused == (Refusal.UNSUPPORTED, "no backend is called vllm; installed: pytorch, synthetic")
+
+
+@pytest.mark.parametrize("options", [{"trust_remote_code": True}, {"use_safetensors": False}])
+def test_remote_code_and_pickles_need_the_flag_as_well(options: dict[str, Any]) -> None:
+    refused = refusal({"pytorch": options})
+    assert refused is not None
+    assert "--allow-remote-code" in refused[1]
+    assert refusal({"pytorch": options}, allow_remote_code=True) is None
+
+
+@pytest.mark.parametrize("fault", ["hang", "die"])
+def test_faults_that_take_the_process_need_one_of_their_own(fault: str) -> None:
+    point = {"backend": "synthetic", "synthetic": {"fail_at": fault}}
+    inline = CLUSTER._replace(inline=True)
+    refused = refusal(point, cluster=inline)
+    assert refused is not None
+    assert "--inline" in refused[1]
+    assert refusal(point) is None
+    assert refusal({"backend": "synthetic", "synthetic": {"fail_at": "oom"}}, cluster=inline) is None
+
+
+def test_one_process_serves_boards_of_one_width() -> None:
+    plan = plan_sweep(
+        SweepConfig(shared={"model": "acme/m", "backend": "synthetic"}, sweep={"gpus": (1, 2, 0)})
+    )
+    here = ClusterShape((NodeShape("here", 4, 8.0),), inline=True)
+    admission = admit(
+        plan, here, lambda config: ModelFacts(), allow_remote_code=False, backends=["synthetic"]
+    )
+    assert [planned.config.gpus for planned in admission.admitted] == [1]
+    assert all("--inline" in refused.reason for refused in admission.refused)
+    simulated = here._replace(simulated=True)
+    admission = admit(
+        plan, simulated, lambda config: ModelFacts(), allow_remote_code=False, backends=["synthetic"]
+    )
+    assert admission.refused == ()
+
+
+def test_cuda_is_refused_where_there_is_none_to_use() -> None:
+    point = {"pytorch": {"device": "cuda"}}
+    assert refusal(point) is None
+    simulated = refusal(point, cluster=CLUSTER._replace(simulated=True))
+    assert simulated is not None
+    assert "simulated" in simulated[1]
+    without = refusal(point | {"gpus": 0})
+    assert without is not None
+    assert "gpus is 0" in without[1]
+
+
+def test_more_gpus_than_a_node_has_are_refused_and_what_there_is_is_named() -> None:
+    assert refusal({"gpus": 4}) is None
+    assert refusal({"gpus": 5}) == (
+        Refusal.NO_SUCH_GPU,
+        "gpus: 5 on one node, but big has 4, small has 1",
+    )
+    assert refusal({"gpus": 0}, cluster=ClusterShape((NodeShape("head", 0, 2.0),))) is None
+    assert refusal({}, cluster=ClusterShape((NodeShape("head", 0, 2.0),))) is not None
+
+
+@pytest.mark.parametrize(
+    ("point", "weight_bytes", "refused"),
+    [
+        ({}, WHOLE_BOARD, False),
+        ({}, WHOLE_BOARD + 1, True),
+        ({"gpus": 2}, 2 * WHOLE_BOARD, False),
+        ({"gpus": 2}, 2 * WHOLE_BOARD + 1, True),
+        ({"gpus": 0}, 9 * WHOLE_BOARD, False),
+        ({"pytorch": {"device": "cpu"}}, 9 * WHOLE_BOARD, False),
+        ({"backend": "synthetic"}, 9 * WHOLE_BOARD, False),
+        ({}, None, False),
+    ],
+)
+def test_weights_beyond_the_boards_memory_are_too_large(
+    point: dict[str, Any], weight_bytes: int | None, refused: bool
+) -> None:
+    judged = refusal(point, facts=ModelFacts(weight_bytes=weight_bytes))
+    assert (judged is not None) == refused
+    if judged:
+        assert judged[0] is Refusal.TOO_LARGE
+        assert " MB" in judged[1]
+
+
+def test_where_memory_is_unknown_or_the_hosts_nothing_is_too_large() -> None:
+    facts = ModelFacts(weight_bytes=9 * WHOLE_BOARD)
+    assert refusal({}, facts=facts, cluster=CLUSTER._replace(simulated=True)) is None
+    unknown = ClusterShape((*NODES, NodeShape("new", 4, 8.0)))
+    assert refusal({}, facts=facts, cluster=unknown) is None
+
+
+def test_the_largest_fitting_board_counts() -> None:
+    facts = ModelFacts(weight_bytes=2 * WHOLE_BOARD)
+    larger = ClusterShape((*NODES, NodeShape("new", 1, 8.0, "H200", 3 * BOARD_MB)))
+    assert refusal({}, facts=facts, cluster=larger) is None
+    assert refusal({"gpus": 2}, facts=ModelFacts(weight_bytes=3 * WHOLE_BOARD), cluster=larger) is not None
+
+
+def test_a_model_that_cannot_be_used_is_refused_with_the_backends_reason() -> None:
+    assert refusal({}, facts=ModelFacts(problem="no config.json")) == (Refusal.UNSUPPORTED, "no config.json")
+
+
+def test_facts_are_asked_once_a_point_and_only_where_they_matter() -> None:
+    asked: list[str] = []
+
+    def facts(config: ExperimentConfig) -> ModelFacts:
+        asked.append(config.model)
+        return ModelFacts()
+
+    sweep = SweepConfig.model_validate(
+        {
+            "shared": {},
+            "include": [{"model": "a"}, {"model": "b", "gpus": 9}, {"model": "c", "lora": {}}],
+            "execution": {"n_cycles": 3, "cycle_order": "interleaved"},
+        }
+    )
+    judged = admit(plan_sweep(sweep), CLUSTER, facts, allow_remote_code=False, backends=["pytorch"])
+    assert asked == ["a"]
+    assert (len(judged.admitted), len(judged.refused)) == (3, 6)

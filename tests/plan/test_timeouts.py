@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from llem_sweep.config.experiment import ExperimentConfig
+from llem_sweep.plan.timeouts import LEAST_TIMEOUT_S, default_timeout_s
+
+
+def timeout_s(**fields: Any) -> float:
+    return default_timeout_s(ExperimentConfig.model_validate({"model": "x"} | fields))
+
+
+def test_short_experiments_get_ten_minutes() -> None:
+    assert timeout_s(n=1, max_output_tokens=1) == LEAST_TIMEOUT_S
+    assert timeout_s(backend="synthetic") == LEAST_TIMEOUT_S
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"n": 200},
+        {"max_output_tokens": 256},
+        {"max_input_tokens": 4096},
+        {"warmup": {"thermal_floor_seconds": 600}},
+        {"warmup": {"n_warmup": 50}},
+        {"warmup": {"convergence_detection": True, "max_prompts": 50}},
+        {"pytorch": {"num_beams": 4}},
+    ],
+)
+def test_more_work_gets_more_time(more: dict[str, Any]) -> None:
+    assert timeout_s(**more) > timeout_s()
+
+
+def test_larger_batches_get_less() -> None:
+    assert timeout_s(n=1000, pytorch={"batch_size": 10}) < timeout_s(n=1000)
+
+
+def test_the_synthetic_backend_gets_the_time_it_is_told_to_take() -> None:
+    told = timeout_s(backend="synthetic", synthetic={"run_seconds": 5000}, warmup={"enabled": False})
+    assert told > 5000
+
+
+def test_download_and_load_do_not_count() -> None:
+    assert timeout_s(backend="synthetic", synthetic={"load_seconds": 9000}) == LEAST_TIMEOUT_S

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from datetime import UTC
+
+import pytest
+
+from llem_sweep.clock import SimulatedClock
+from llem_sweep.device.simulated import SensorProfile, SimulatedGpu, simulated_boards
+from llem_sweep.errors import BoardLostError
+from llem_sweep.phases import Phase, PhaseStream
+from llem_sweep.sampling.baseline import measure_baseline
+
+
+class BusyGpu(SimulatedGpu):
+    """A board that others compute on."""
+
+    def foreign_processes(self) -> tuple[int, ...] | None:
+        return (41, 7)
+
+
+class SecretiveGpu(SimulatedGpu):
+    """A board whose driver doesn't tell who is on it."""
+
+    def foreign_processes(self) -> tuple[int, ...] | None:
+        return None
+
+
+def test_it_is_the_mean_power_of_each_board_while_nothing_runs() -> None:
+    clock = SimulatedClock()
+    boards = simulated_boards([0, 3], clock)
+    phases = PhaseStream(clock)
+    start_s = clock.monotonic()
+    baseline = measure_baseline(boards, clock, phases, 5.0)
+    expected = [board.true_energy_j(start_s, start_s + 5.0) / 5.0 for board in boards]
+    assert baseline.power_w_per_device == pytest.approx(expected, rel=0.005)
+    assert baseline.power_w == pytest.approx(sum(expected), rel=0.005)
+    assert baseline.method == "counter"
+    assert phases.current.phase is Phase.BASELINE
+
+
+def test_it_says_when_it_was_taken_and_for_how_long() -> None:
+    clock = SimulatedClock(start_s=50.0)
+    baseline = measure_baseline(simulated_boards([0], clock), clock, PhaseStream(clock), 2.0)
+    assert baseline.duration_s == pytest.approx(2.0)
+    assert baseline.ended_s == pytest.approx(52.0)
+    assert baseline.timestamp.tzinfo is UTC
+    assert {sample.phase for sample in baseline.recording.samples} == {Phase.BASELINE}
+
+
+def test_without_a_counter_it_comes_from_power() -> None:
+    clock = SimulatedClock()
+    board = SimulatedGpu(0, clock, sensor=SensorProfile(has_counter=False))
+    baseline = measure_baseline([board], clock, PhaseStream(clock), 1.0)
+    assert baseline.method == "power"
+    assert baseline.power_w == pytest.approx(70.0)
+
+
+def test_a_board_that_reports_nothing_makes_the_total_unknown_and_not_zero() -> None:
+    clock = SimulatedClock()
+    silent = SimulatedGpu(1, clock, sensor=SensorProfile(has_counter=False, has_power=False))
+    baseline = measure_baseline([SimulatedGpu(0, clock), silent], clock, PhaseStream(clock), 1.0)
+    known_w, unknown_w = baseline.power_w_per_device
+    assert known_w == pytest.approx(70.0, rel=0.03)
+    assert unknown_w is None
+    assert baseline.power_w is None
+    alone = measure_baseline([silent], clock, PhaseStream(clock), 1.0)
+    assert (alone.power_w, alone.method) == (None, None)
+
+
+def test_others_on_the_board_are_reported() -> None:
+    clock = SimulatedClock()
+    boards = [BusyGpu(0, clock), SecretiveGpu(1, clock)]
+    assert measure_baseline(boards, clock, PhaseStream(clock), 1.0).foreign == (7, 41)
+
+
+def test_a_board_lost_meanwhile_is_raised() -> None:
+    clock = SimulatedClock(start_s=50.0)
+    board = SimulatedGpu(0, clock, sensor=SensorProfile(lost_at_s=50.5))
+    with pytest.raises(BoardLostError):
+        measure_baseline([board], clock, PhaseStream(clock), 1.0)

@@ -1,0 +1,53 @@
+"""Types around the small real models that ``backends/conftest.py`` makes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from transformers import GenerationConfig
+
+from llem_sweep.backends.protocol import LoadContext
+from llem_sweep.backends.pytorch.model import TorchModel
+from llem_sweep.config.experiment import ExperimentConfig
+
+SHIPPED = Path(__file__).parents[1] / "sweeps" / "models" / "tiny-llama"
+ON_CPU = LoadContext(gpus=0, simulated=False, attempt=1)
+
+MakeFolder = Callable[..., Path]
+MakeConfig = Callable[..., ExperimentConfig]
+
+
+class Call(NamedTuple):
+    """One call of generate(), with what it returned."""
+
+    input_ids: torch.Tensor
+    attention_mask: torch.Tensor
+    told: GenerationConfig
+    sequences: torch.Tensor
+
+    @property
+    def answers(self) -> list[list[int]]:
+        """What was generated for each row, whatever comes after its end included."""
+        rows: list[list[int]] = self.sequences[:, self.input_ids.shape[1] :].tolist()
+        return rows
+
+
+class Watched(NamedTuple):
+    """A loaded model whose calls of generate() are kept."""
+
+    model: TorchModel
+    calls: list[Call]
+
+    def run(self, config: ExperimentConfig) -> list[Call]:
+        """Run every batch of ``config`` and return the calls made."""
+        self.calls.clear()
+        workload = self.model.prepare(config)
+        for index in range(workload.batches):
+            workload.run_batch(index, lambda phase: None)
+        return list(self.calls)
+
+
+Load = Callable[[ExperimentConfig], Watched]
