@@ -45,10 +45,12 @@ test-gpu: $(if $(filter $(BIN)/python,$(GPU_PYTHON)),$(INSTALLED)) ## the tests 
 
 # pytest ends with 5 when it collects nothing: there may be no such test, but a failure stays a failure.
 test-extra: $(INSTALLED) ## the tests that need Debian packages (a browser, Prometheus), which must be there
-	@$(BIN)/pytest -m extra || { [ $$? -eq 5 ] && echo 'make test-extra: there are no such tests'; }
+	@mkdir -p build; code=0; $(BIN)/pytest -m extra > build/test-extra.log 2>&1 || code=$$?; \
+	if [ $$code -eq 5 ]; then echo 'make test-extra: there are no such tests'; exit; fi; \
+	cat build/test-extra.log; exit $$code
 
 bench: $(INSTALLED) ## every benchmark, one after the other
-	@for benchmark in benchmarks/bench_*.py; do \
+	@for benchmark in benchmarks/*.py; do \
 	  [ -e "$$benchmark" ] || { echo 'make bench: there are no benchmarks' >&2; exit 1; }; \
 	  echo "== $$benchmark"; \
 	  $(BIN)/python "$$benchmark"; \

@@ -72,6 +72,9 @@ class Rig:
 
     def load(self, config: ExperimentConfig, attempt: int) -> LoadedModel:
         """The model of ``config``: the one already loaded when it serves, else loaded in its place."""
+        if config.backend not in self._backends:
+            # The first use imports the engine, which takes seconds: part of loading, not of the experiment.
+            self.phases.mark(Phase.LOAD)
         backend = self.backend(config.backend)
         key = backend.load_key(config)
         if self._loaded is not None and self._loaded[:2] == (config.backend, key):
