@@ -9,18 +9,18 @@ a real disk, and the same Ray then runs Tune trials that do nothing. The cost pe
   experiments settled in it. It adds what a median hides: the slow tail, and stalls.
 
 Neither counts starting Ray, bringing workers up ("birth", from the call to the last worker ready) or the summary
-written once at the end ("closing"); each has a column of its own. "On worker" is the median time from an experiment's
-dispatch to its settling, and "driver CPU" the processor time of the driver's thread per experiment.
+written once at the end ("closing"); each has a column of its own. "On worker" is the median time from an
+experiment's dispatch to its settling, and "driver CPU" the processor time of the driver's thread per experiment.
 
 With sampling, every experiment also waits for ticks of the board's energy counter (100 ms on these boards): up to
-one before its window opens, so that the window begins where the energy is known, and one after it. This time is part
-of the measurement and is spent on the worker while the driver serves the others, so four workers divide it: the
-interval is about a quarter of "on worker". (A window of no length holds no energy: these results say so.)
+one before its window opens, so that the window begins where the energy is known, and one after it. This time is
+part of the measurement and is spent on the worker while the driver serves the others, so four workers divide it:
+the interval is about a quarter of "on worker". (A window of no length holds no energy: these results say so.)
 
-Tune's trials are class trainables that are done after one empty step, its checkpoint at the end switched off and its
-default loggers on, as results are persisted on our side, too. By default it makes an actor per trial; with
-``reuse_actors=True`` it keeps actors, as ``run_sweep`` does. Intervals are between trials completed, and the mean
-counts from the fourth one completed, when all four actors were there.
+Tune's trials are class trainables that are done after one empty step, their checkpoints at the end switched off and
+the default loggers on, as results are persisted on our side, too. By default an actor is made per trial; with
+``reuse_actors=True`` actors are kept, as ``run_sweep`` keeps them. Intervals are between trials completed, and the
+mean counts from the fourth one completed, when all four actors were there.
 
     python benchmarks/overhead.py
     python benchmarks/overhead.py --experiments 1000 --tune-trials 200
@@ -33,6 +33,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import logging
 import os
 import platform
 import shutil
@@ -52,6 +53,7 @@ from ray import tune
 
 from llem_sweep import SweepConfig, run_sweep
 from llem_sweep.execution.progress import Progress
+from llem_sweep.sweep import SilentView
 
 GPUS = 4
 TARGET_MS = 10.0
@@ -90,21 +92,15 @@ class Cost(NamedTuple):
         return 1000 * (self.settled_s[-1] - self.steady_s) / after
 
 
-class CpuMeter:
+class CpuMeter(SilentView):
     """Watches a sweep: the driver's thread calls it, so that thread's processor time can be read there."""
 
     def __init__(self) -> None:
         self._seen: list[tuple[int, float]] = []
 
-    def message(self, text: str) -> None:
-        """Nothing to show."""
-
     def update(self, progress: Progress) -> None:
         if progress.done:
             self._seen.append((progress.done, time.thread_time()))
-
-    def close(self) -> None:
-        """Nothing to close."""
 
     @property
     def per_experiment_ms(self) -> float | None:
@@ -117,7 +113,7 @@ class CpuMeter:
 
 @contextlib.contextmanager
 def private_ray() -> Iterator[tuple[Path, float]]:
-    """A local Ray of four simulated GPUs; its folder, removed at the end, and the seconds that starting it took."""
+    """A local Ray of four simulated GPUs: its folder, removed at the end, and the seconds it took to start."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.pop("CUDA_VISIBLE_DEVICES", None)  # Ray refuses more GPUs than it names
     # Ray's sockets live here, and a socket's path may have 107 characters at most.
@@ -129,7 +125,7 @@ def private_ray() -> Iterator[tuple[Path, float]]:
         num_cpus=GPUS,
         include_dashboard=False,
         log_to_driver=False,
-        logging_level="ERROR",
+        logging_level=logging.ERROR,
         _temp_dir=str(folder),
     )
     try:
@@ -238,7 +234,8 @@ def describe_machine() -> str:
     """What was compared, on what."""
     load = ", ".join(f"{each:.1f}" for each in os.getloadavg())
     return (
-        f"llem-sweep {version('llem-sweep')}, Ray and Ray Tune {ray.__version__}, Python {platform.python_version()}; "
+        f"llem-sweep {version('llem-sweep')}, Ray and Ray Tune {ray.__version__}, "
+        f"Python {platform.python_version()}; "
         f"{os.cpu_count()} cores, load {load} at the start; {GPUS} simulated GPUs"
     )
 

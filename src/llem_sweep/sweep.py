@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -21,7 +21,7 @@ from llem_sweep.execution.execute import execute
 from llem_sweep.execution.inline import local_shape
 from llem_sweep.execution.progress import FailureNote, Progress, SweepView
 from llem_sweep.execution.tally import Tally
-from llem_sweep.execution.worker import WorkerSpec, open_rig
+from llem_sweep.execution.worker import WorkerSpec, device_environment_restored, open_rig
 from llem_sweep.harness.assembly import Measured
 from llem_sweep.harness.facts import ModelCatalogue
 from llem_sweep.harness.measure import measure
@@ -164,13 +164,12 @@ def report_sweep(folder: str | Path) -> SweepResult:
 def run_experiment(config: ExperimentConfig, *, simulate_gpus: bool = False) -> Measured:
     """Measure one configuration in this process, without Ray: ``(result, timeseries_parquet)``.
 
-    The boards are the first ``config.gpus`` that this process may use, or simulated ones. Once called, CUDA sees
-    only these boards in this process. Raises DeviceError or BackendError.
+    The boards are the first ``config.gpus`` that this process may use, or simulated ones; a CUDA that this
+    call is the first to start keeps to them in this process. Raises DeviceError or BackendError.
     """
     node = platform.node() or "localhost"
     simulated = tuple(range(config.gpus)) if simulate_gpus else None
     spec = WorkerSpec(f"{node}/inline", node, config.gpus, simulated, baseline_s=0.0, takes_first=True)
-    rig = open_rig(spec, SystemClock())
     contents = {
         name: digest(Path(name))
         for name in (config.model, config.dataset)
@@ -179,10 +178,8 @@ def run_experiment(config: ExperimentConfig, *, simulate_gpus: bool = False) -> 
     planned = PlannedExperiment(
         experiment_id(config, 1, contents), config_hash(config, contents), config, cycle=1, varied={}
     )
-    try:
+    with device_environment_restored(), closing(open_rig(spec, SystemClock())) as rig:
         return measure(planned, rig)
-    finally:
-        rig.close()
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import platform
 import queue
 import threading
 from collections.abc import Mapping
+from contextlib import ExitStack
 
 from llem_sweep.clock import Clock
 from llem_sweep.device.assigned import assigned_tokens, resolve_assigned
@@ -14,7 +15,7 @@ from llem_sweep.device.nvml import list_boards
 from llem_sweep.errors import ClusterError
 from llem_sweep.execution.pool import Event, Finished, Ready, Unfit
 from llem_sweep.execution.progress import WorkerState
-from llem_sweep.execution.worker import Worker, WorkerSpec
+from llem_sweep.execution.worker import Worker, WorkerSpec, device_environment_restored
 from llem_sweep.plan.types import ClusterShape, NodeShape, PlannedExperiment
 from llem_sweep.results.outcome import Failed
 
@@ -27,6 +28,8 @@ class InlineCluster:
         self._clock = clock
         self._pool: InlinePool | None = None
         self._node = platform.node() or "localhost"
+        self._environment = ExitStack()
+        self._environment.enter_context(device_environment_restored())
 
     @property
     def shape(self) -> ClusterShape:
@@ -35,7 +38,8 @@ class InlineCluster:
 
     def pool(self, gpus: int, baseline_s: float, cpu_workers: int) -> InlinePool:
         """The one worker, with ``gpus`` boards; more CPU workers than one don't fit into one process."""
-        self.close()
+        if self._pool is not None:
+            self._pool.close()
         simulated = tuple(range(gpus)) if self._simulate_gpus is not None else None
         spec = WorkerSpec(f"{self._node}/inline", self._node, gpus, simulated, baseline_s, takes_first=True)
         self._pool = InlinePool(spec, self._clock)
@@ -44,6 +48,7 @@ class InlineCluster:
     def close(self) -> None:
         if self._pool is not None:
             self._pool.close()
+        self._environment.close()
 
 
 class InlinePool:

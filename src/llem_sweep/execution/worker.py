@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from llem_sweep.clock import Clock
-from llem_sweep.device.assigned import assigned_tokens, resolve_assigned
+from llem_sweep.device.assigned import VISIBLE_DEVICES, assigned_tokens, resolve_assigned
 from llem_sweep.device.nvml import NvmlGpu, library_path, list_boards
 from llem_sweep.device.protocol import Gpu, Reading
 from llem_sweep.device.simulated import simulated_boards
@@ -175,6 +177,20 @@ def _released(rig: Rig, outcome: Failed) -> Failed:
     return outcome
 
 
+@contextmanager
+def device_environment_restored() -> Iterator[None]:
+    """Put back at the end what :func:`open_rig` sets in this process's environment, where that isn't its own."""
+    kept = {name: os.environ.get(name) for name in (VISIBLE_DEVICES, "CUDA_DEVICE_ORDER")}
+    try:
+        yield
+    finally:
+        for name, value in kept.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
 def open_rig(spec: WorkerSpec, clock: Clock) -> Rig:
     """Open the boards that ``spec`` assigns, by UUID, and hide all others from this process.
 
@@ -189,7 +205,7 @@ def _open_boards(spec: WorkerSpec, clock: Clock) -> tuple[Gpu, ...]:
     # PCI order makes CUDA's numbers agree with NVML's; it must be set before CUDA starts in this process.
     os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
     if spec.simulated is not None or not spec.gpus:
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        os.environ[VISIBLE_DEVICES] = ""
         return tuple(simulated_boards(spec.simulated or (), clock))
     boards = list_boards()
     tokens = assigned_tokens(os.environ)
@@ -202,7 +218,7 @@ def _open_boards(spec: WorkerSpec, clock: Clock) -> tuple[Gpu, ...]:
             " check CUDA_VISIBLE_DEVICES and the GPUs that NVML lists on this node (nvidia-smi -L)"
         )
     # By UUID from here on: CUDA then can't see any board that isn't metered.
-    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(uuids)
+    os.environ[VISIBLE_DEVICES] = ",".join(uuids)
     return tuple(NvmlGpu.open(uuid) for uuid in uuids)
 
 

@@ -1,0 +1,62 @@
+"""What happens where a sweep can't run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from llem_sweep import ConfigError, NoGpuError, SweepConfig, run_sweep
+from llem_sweep.sweep import dry_run
+
+MakeSweep = Callable[..., SweepConfig]
+
+
+@pytest.fixture(autouse=True)
+def no_boards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide the boards of this machine, should it have any."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+
+
+def test_without_gpus_the_sweep_stops_says_what_to_do_and_leaves_nothing(
+    make_sweep: MakeSweep, tmp_path: Path
+) -> None:
+    with pytest.raises(NoGpuError, match="--simulate-gpus") as caught:
+        run_sweep(make_sweep(), output=tmp_path / "out", inline=True)
+    assert caught.value.exit_code == 3
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_sweep_of_nothing_but_unbuilt_options_is_a_wrong_configuration(
+    make_sweep: MakeSweep, tmp_path: Path
+) -> None:
+    sweep = make_sweep(backend="pytorch", model="acme/m", pytorch={"torch_compile": True})
+    with pytest.raises(ConfigError, match="torch_compile"):
+        run_sweep(sweep, output=tmp_path / "out", inline=True, simulate_gpus=1)
+
+
+def test_points_that_can_not_run_here_do_not_stop_the_others(make_sweep: MakeSweep, tmp_path: Path) -> None:
+    sweep = make_sweep(energy={"backend": "null"}, sweep={"gpus": [1, 8]})
+    result = run_sweep(sweep, output=tmp_path, inline=True, simulate_gpus=2)
+    assert (result.completed, len(result.refused), result.exit_code) == (1, 1, 1)
+    statuses = {row["config.gpus"]: row["status"] for row in result.table.to_pylist()}
+    assert statuses == {1: "completed", 8: "refused"}
+
+
+def test_cpu_workers_need_no_gpu(make_sweep: MakeSweep, tmp_path: Path) -> None:
+    result = run_sweep(make_sweep(gpus=0), output=tmp_path, inline=True)
+    assert result.exit_code == 0
+    assert not any(row["simulated"] for row in result.table.to_pylist())
+
+
+def test_a_dry_run_starts_and_writes_nothing(
+    make_sweep: MakeSweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    sweep = make_sweep(sweep={"gpus": [1, 3]})
+    before = sorted(tmp_path.rglob("*"))
+    dry = dry_run(sweep, simulate_gpus=2)
+    assert [planned.config.gpus for planned in dry.admission.admitted] == [1]
+    assert [refused.experiment.config.gpus for refused in dry.admission.refused] == [3]
+    assert sorted(tmp_path.rglob("*")) == before
