@@ -15,12 +15,13 @@ experiment's dispatch to its settling, and "driver CPU" the processor time of th
 With sampling, every experiment also waits for ticks of the board's energy counter (100 ms on these boards): up to
 one before its window opens, so that the window begins where the energy is known, and one after it. This time is
 part of the measurement and is spent on the worker while the driver serves the others, so four workers divide it:
-the interval is about a quarter of "on worker". (A window of no length holds no energy: these results say so.)
+the mean is about a quarter of "on worker". (A window of no length holds no energy: these results say so.)
 
-Tune's trials are class trainables that are done after one empty step, their checkpoints at the end switched off and
-the default loggers on, as results are persisted on our side, too. By default an actor is made per trial; with
-``reuse_actors=True`` actors are kept, as ``run_sweep`` keeps them. Intervals are between trials completed, and the
-mean counts from the fourth one completed, when all four actors were there.
+Tune's trials are class trainables that are done after one empty step. Their checkpoints at the end are switched
+off; the default loggers are on, as results are persisted on our side, too. By default an actor is made per trial;
+with ``reuse_actors=True`` actors are kept, as ``run_sweep`` keeps them. Intervals are between trials completed;
+birth ends and the mean begins with the fourth one, when four actors were there. Where settlings come in bursts, as
+those of fresh actors and those with sampling do, the mean says more than the median.
 
     python benchmarks/overhead.py
     python benchmarks/overhead.py --experiments 1000 --tune-trials 200
@@ -87,9 +88,10 @@ class Cost(NamedTuple):
         return statistics.quantiles(self.intervals_ms, n=20)[-1]
 
     @property
-    def mean_ms(self) -> float:
+    def mean_ms(self) -> float | None:
+        """None when all were settled before the last worker was ready."""
         after = sum(at_s > self.steady_s for at_s in self.settled_s)
-        return 1000 * (self.settled_s[-1] - self.steady_s) / after
+        return 1000 * (self.settled_s[-1] - self.steady_s) / after if after else None
 
 
 class CpuMeter(SilentView):

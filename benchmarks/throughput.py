@@ -1,8 +1,9 @@
-"""Output tokens per second of the PyTorch backend against a bare generate() loop over the same batches.
+"""Output tokens per second as measure() reports them against a bare generate() loop over the same batches.
 
-Every round runs three loops in an order that rotates: the backend's, a bare one, and a bare one again. The ratio
-of the backend to the bare loop is judged by its median over the rounds; the ratio of bare to bare beside it shows
-what the machine's own unrest amounts to. Exit code 1 when the median is below the target.
+The measured side is a whole measure(), its sampler reading a board (a simulated one off CUDA), and counts its
+window alone. Every round runs three loops in an order that rotates: the measured one, a bare one, and a bare one
+again. The ratio of measured to bare is judged by its median over the rounds; the ratio of bare to bare beside it
+shows what the machine's own unrest amounts to. Exit code 1 when the median is below the target.
 
     python benchmarks/throughput.py
     python benchmarks/throughput.py --cuda --model meta-llama/Llama-3.1-8B --requests 64 --batch-size 32
@@ -15,12 +16,13 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple, cast
 
 import torch
 
-from llem_sweep.backends.protocol import LoadContext, LoadedModel
+from llem_sweep.backends.protocol import LoadContext
 from llem_sweep.backends.pytorch.generation import generation_arguments
 from llem_sweep.backends.pytorch.loading import load_parts
 from llem_sweep.backends.pytorch.model import TorchModel
@@ -28,7 +30,12 @@ from llem_sweep.backends.pytorch.placement import place
 from llem_sweep.backends.pytorch.requests import make_batches, request_ids
 from llem_sweep.clock import SystemClock
 from llem_sweep.config.experiment import ExperimentConfig
-from llem_sweep.phases import PhaseStream
+from llem_sweep.device.nvml import NvmlGpu, list_boards
+from llem_sweep.device.protocol import Gpu
+from llem_sweep.device.simulated import simulated_boards
+from llem_sweep.harness.measure import measure
+from llem_sweep.harness.rig import Rig
+from llem_sweep.plan.types import PlannedExperiment
 
 TINY = Path(__file__).parents[1] / "sweeps" / "models" / "tiny-llama"
 TARGET = 0.97
@@ -40,29 +47,19 @@ Loop = Callable[[], float]
 class Round(NamedTuple):
     """One run of each loop, in seconds."""
 
-    backend_s: float
+    measured_s: float
     bare_s: float
     bare_again_s: float
 
 
-def backend_loop(model: LoadedModel, config: ExperimentConfig) -> Loop:
-    """The batches as the measured window runs them: prepared before, every phase marked."""
-    workload = model.prepare(config)
-    phases = PhaseStream(SystemClock())
-
-    def run() -> float:
-        model.synchronize()
-        begun_s = time.perf_counter()
-        for index in range(workload.batches):
-            workload.run_batch(index, phases.mark)
-        model.synchronize()
-        return time.perf_counter() - begun_s
-
-    return run
+def measured_loop(config: ExperimentConfig, rig: Rig) -> Loop:
+    """Whole measurements on one rig, the model loaded once; each returns the length of its window."""
+    planned = PlannedExperiment("0" * 16, "0" * 16, config, 1, {})
+    return lambda: measure(planned, rig).result.total_inference_time_sec
 
 
-def loops(config: ExperimentConfig, context: LoadContext) -> tuple[Loop, Loop]:
-    """The backend's loop and the bare one, over one model and equal batches."""
+def bare_loop(config: ExperimentConfig, context: LoadContext) -> Loop:
+    """generate() over equal batches with equal arguments, on an equal model of its own."""
     placement = place(config, context)
     parts = load_parts(config, placement)
     model = TorchModel(parts, placement)
@@ -79,32 +76,32 @@ def loops(config: ExperimentConfig, context: LoadContext) -> tuple[Loop, Loop]:
         model.synchronize()
         return time.perf_counter() - begun_s
 
-    return backend_loop(model, config), bare
+    return bare
 
 
-def compare(backend: Loop, bare: Loop, rounds: int) -> list[Round]:
+def compare(measured: Loop, bare: Loop, rounds: int) -> list[Round]:
     """``rounds`` rounds after one that isn't counted, their order rotating."""
     results = []
     for index in range(rounds + 1):
         seconds: dict[int, float] = {}
         for place_in_round in range(3):
             loop = (index + place_in_round) % 3
-            seconds[loop] = (backend, bare, bare)[loop]()
+            seconds[loop] = (measured, bare, bare)[loop]()
         results.append(Round(seconds[0], seconds[1], seconds[2]))
     return results[1:]
 
 
 def report(rounds: list[Round], tokens: int, target: float) -> bool:
     """Print the table; whether the median ratio reaches ``target``."""
-    print(f"{'round':>5} {'backend tok/s':>14} {'bare tok/s':>11} {'backend/bare':>13} {'bare/bare':>10}")
+    print(f"{'round':>5} {'measured tok/s':>14} {'bare tok/s':>11} {'measured/bare':>13} {'bare/bare':>10}")
     for number, each in enumerate(rounds, start=1):
         print(
-            f"{number:>5} {tokens / each.backend_s:>14.1f} {tokens / each.bare_s:>11.1f} "
-            f"{each.bare_s / each.backend_s:>13.3f} {each.bare_s / each.bare_again_s:>10.3f}"
+            f"{number:>5} {tokens / each.measured_s:>14.1f} {tokens / each.bare_s:>11.1f} "
+            f"{each.bare_s / each.measured_s:>13.3f} {each.bare_s / each.bare_again_s:>10.3f}"
         )
-    ours = [each.bare_s / each.backend_s for each in rounds]
+    ours = [each.bare_s / each.measured_s for each in rounds]
     noise = [each.bare_s / each.bare_again_s for each in rounds]
-    for name, ratios in (("backend/bare", ours), ("bare/bare", noise)):
+    for name, ratios in (("measured/bare", ours), ("bare/bare", noise)):
         low, _, high = statistics.quantiles(ratios, n=4)
         print(f"{name:<13} median {statistics.median(ratios):.3f}, middle half {low:.3f} to {high:.3f}")
     reached = statistics.median(ours) >= target
@@ -120,7 +117,7 @@ def main() -> int:
     parser.add_argument(
         "--precision", default=None, help="fp32 (default on the CPU), bf16 (default on a GPU)"
     )
-    parser.add_argument("--requests", type=int, default=8)
+    parser.add_argument("--requests", type=int, default=16)
     parser.add_argument("--batch-size", type=int, default=4)
     parser.add_argument("--input-len", type=int, default=64)
     parser.add_argument("--output-len", type=int, default=64)
@@ -133,15 +130,21 @@ def main() -> int:
         {
             "model": given.model,
             "weights": "pretrained" if given.pretrained else "random",
-            "gpus": int(given.cuda),
             "precision": given.precision or ("bf16" if given.cuda else "fp32"),
             "dataset": {"n": given.requests, "input_len": given.input_len, "output_len": given.output_len},
             "decoder": {"preset": "deterministic"},
             "pytorch": {"batch_size": given.batch_size},
+            "warmup": {"enabled": False},
+            "baseline": {"enabled": False},
         }
     )
-    backend, bare = loops(config, LoadContext(int(given.cuda), False, 1))
-    rounds = compare(backend, bare, given.rounds)
+    clock = SystemClock()
+    gpus: tuple[Gpu, ...] = (
+        (NvmlGpu.open(list_boards()[0].uuid),) if given.cuda else simulated_boards([0], clock)
+    )
+    context = LoadContext(len(gpus), not given.cuda, 1)
+    with closing(Rig(gpus, clock, node="benchmark")) as rig:
+        rounds = compare(measured_loop(config, rig), bare_loop(config, context), given.rounds)
     return 0 if report(rounds, given.requests * given.output_len, given.target) else 1
 
 

@@ -174,6 +174,7 @@ def test_empty_sweeps_are_errors(problems: Problems, text: str, field: str) -> N
         ("dataset: {name: x, n: 3}", "no such field"),
         ("dataset: 3", "name, a path, or a mapping"),
         ("n: true", "integer"),
+        ("random_seed: 18446744073709551616", "less than or equal"),
     ],
 )
 def test_bad_shared_values_are_errors(problems: Problems, text: str, message: str) -> None:
@@ -318,3 +319,11 @@ def test_paths_are_taken_as_text_too(tmp_path: Path) -> None:
     file = tmp_path / "a.yaml"
     file.write_text("model: x\n")
     assert load_sweep(str(file)) == load_sweep(file)
+
+
+def test_a_file_whose_name_is_no_text_loads(tmp_path: Path) -> None:
+    file = tmp_path / "gr\udcffid.yaml"
+    file.write_text("model: m\nversion: 2\n")
+    sweep = load_sweep(file)
+    assert sweep.name == "gr?id"
+    assert "gr\\udcffid.yaml:2: version" in sweep.warnings[0]

@@ -53,7 +53,14 @@ def edited(change: Callable[[Any], object]) -> str:
         ("[]", "version None"),
         ("{}", "version None"),
         (edited(lambda d: d.update(plan_version=99)), "version 99"),
-        (edited(lambda d: d.pop("points")), "incomplete"),
+        ("[" * 100_000, "isn't valid JSON"),
+        (edited(lambda d: d.pop("points")), "damaged: points: is missing"),
+        (edited(lambda d: d.update(points=7)), "damaged: points"),
+        (edited(lambda d: d.update(contents=7)), "damaged: contents"),
+        (edited(lambda d: d.update(experiments=[])), "damaged: experiments"),
+        (edited(lambda d: d["points"][0].update(varied=7)), "damaged: points.varied"),
+        (edited(lambda d: d["skipped"].append(7)), "damaged: skipped"),
+        (edited(lambda d: d["experiments"][0].update(point=-1)), "damaged: experiments.point"),
         (
             edited(lambda d: d["points"][0]["config"].update(n=5)),
             "isn't valid here: n is 5 but dataset.n is 4",
@@ -66,8 +73,8 @@ def edited(change: Callable[[Any], object]) -> str:
         (edited(lambda d: d["contents"].clear()), "isn't known"),
         (edited(lambda d: d["contents"].update({"/a/m": "2" * 16})), "recorded as"),
         (edited(lambda d: d["experiments"][0].update(cycle=7)), "the plan was edited"),
-        (edited(lambda d: d["experiments"][0].update(point=700)), "incomplete"),
-        (edited(lambda d: d["execution"].update(n_cycles=0)), "execution settings"),
+        (edited(lambda d: d["experiments"][0].update(point=700)), "damaged: it has no point 701"),
+        (edited(lambda d: d["execution"].update(n_cycles=0)), "damaged: execution.n_cycles"),
     ],
 )
 def test_a_plan_that_does_not_fit_is_refused_with_the_reason(text: str, message: str) -> None:

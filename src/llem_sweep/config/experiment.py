@@ -174,7 +174,7 @@ class ExperimentConfig(ConfigModel):
     dataset_order: Literal["interleaved", "grouped", "shuffled"] = "interleaved"
     """The file's own order, sorted by each record's ``source``, or shuffled with ``random_seed``."""
     precision: Precision = "bf16"
-    random_seed: int = Field(default=42, ge=0)
+    random_seed: int = Field(default=42, ge=0, le=2**64 - 1)
     max_input_tokens: int = Field(default=512, ge=1)
     max_output_tokens: int = Field(default=128, ge=1)
     decoder: DecoderConfig = DecoderConfig()

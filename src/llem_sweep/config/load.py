@@ -46,7 +46,8 @@ def _sweep(draft: Draft, path: Path, contents: dict[str, str], overrides: Sequen
     text = path.read_text(encoding="utf-8-sig")
     given = [f"# --set {' '.join(override.splitlines())}\n" for override in overrides]
     return SweepConfig(
-        name=path.stem if name is None else str(name),
+        # A file's name may hold bytes that aren't text; names are never refused.
+        name=path.stem.encode("utf-8", "replace").decode() if name is None else str(name),
         shared=plain(draft.shared),
         sweep={key: tuple(value.plain() for value in values) for key, values in draft.sweep.items()},
         zip={key: tuple(value.plain() for value in values) for key, values in draft.zip.items()},

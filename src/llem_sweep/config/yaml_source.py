@@ -20,7 +20,9 @@ MAX_DEPTH = 64
 
 def read_yaml_file(path: Path, problems: list[Problem]) -> Node | None:
     """The mapping in ``path``, or None; whatever is wrong with the file is added to ``problems``."""
-    start = Place(str(path), 1, path.parent.absolute())
+    # A path may hold bytes that aren't text, which no plan or result could hold.
+    shown = str(path).encode("utf-8", "backslashreplace").decode()
+    start = Place(shown, 1, path.parent.absolute())
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:

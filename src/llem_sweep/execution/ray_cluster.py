@@ -23,7 +23,9 @@ PROBE_LIMIT_S = 120.0
 """How long a node may take to answer; the first process on a cold node imports this package."""
 
 
-class _Node(NamedTuple):
+class Node(NamedTuple):
+    """A node that fits."""
+
     node_id: str
     shape: NodeShape
 
@@ -63,7 +65,7 @@ class RayCluster:
         seats = [
             seat
             for node in self._nodes
-            for seat in _seats(node, gpus, baseline_s, cpu_workers, self._simulated)
+            for seat in node_seats(node, gpus, baseline_s, cpu_workers, self._simulated)
         ]
         self._pool = RayPool(seats, self._sweep, simulated=self._simulated)
         return self._pool
@@ -129,7 +131,7 @@ def _dashboard_url() -> str | None:
     return node.address_info.get("webui_url") if node is not None else None
 
 
-def _fitting_nodes(simulated: bool, message: Callable[[str], None]) -> tuple[_Node, ...]:
+def _fitting_nodes(simulated: bool, message: Callable[[str], None]) -> tuple[Node, ...]:
     """Every living node whose versions are ours; the others are refused by name."""
     list_nodes: Callable[[], list[dict[str, Any]]] = ray.nodes
     alive = {node["NodeID"]: node for node in list_nodes() if node["Alive"]}
@@ -140,7 +142,7 @@ def _fitting_nodes(simulated: bool, message: Callable[[str], None]) -> tuple[_No
         ).remote()
         for node_id in alive
     }
-    names = _names(alive)
+    names = node_names(alive)
     fitting, refused = [], []
     for node_id, pending in asked.items():
         try:
@@ -148,11 +150,11 @@ def _fitting_nodes(simulated: bool, message: Callable[[str], None]) -> tuple[_No
         except RayError as error:
             refused.append(f"{names[node_id]}: does not answer ({type(error).__name__})")
             continue
-        if why := _mismatch(report):
+        if why := mismatch(report):
             refused.append(f"{names[node_id]}: {why}")
             continue
         shape = _shape(names[node_id], alive[node_id]["Resources"], report, simulated)
-        fitting.append(_Node(node_id, shape))
+        fitting.append(Node(node_id, shape))
     for reason in refused:
         message(f"node refused: {reason}")
     if not fitting:
@@ -160,7 +162,8 @@ def _fitting_nodes(simulated: bool, message: Callable[[str], None]) -> tuple[_No
     return tuple(fitting)
 
 
-def _mismatch(report: NodeReport) -> str | None:
+def mismatch(report: NodeReport) -> str | None:
+    """Which versions of a node differ from ours; None when it fits."""
     ours = versions()
     differing = [
         f"{name} {report.versions.get(name)} there, {ours[name]} here"
@@ -170,7 +173,7 @@ def _mismatch(report: NodeReport) -> str | None:
     return "; ".join(differing) + " (install the same versions on every node)" if differing else None
 
 
-def _names(alive: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+def node_names(alive: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     """Host names, told apart by the node's id where a host runs several nodes."""
     hosts = Counter(node["NodeManagerHostname"] for node in alive.values())
     return {
@@ -189,7 +192,7 @@ def _shape(name: str, resources: Mapping[str, float], report: NodeReport, simula
     return NodeShape(name, gpus, cpus, board, memory_mb)
 
 
-def _seats(node: _Node, gpus: int, baseline_s: float, cpu_workers: int, simulated: bool) -> Iterator[Seat]:
+def node_seats(node: Node, gpus: int, baseline_s: float, cpu_workers: int, simulated: bool) -> Iterator[Seat]:
     """A node's CPUs are shared evenly: an actor without CPUs would compute on one thread."""
     count = node.shape.gpus // gpus if gpus else cpu_workers
     share = node.shape.cpus * gpus / node.shape.gpus if gpus else node.shape.cpus / cpu_workers

@@ -56,7 +56,9 @@ class RayPool:
         self._board: Any = ray.remote(StatusBoard).options(num_cpus=0, name=f"{sweep}/status").remote()
         self._actor_class: Any = ray.remote(GpuWorker)
         self._seated = {seat.spec.name: _Seated(seat) for seat in seats}
-        self._states: dict[str, WorkerState] = {}
+        self._asked: ray.ObjectRef[Any] | None = None
+        self._heard: dict[str, tuple[WorkerState, float]] = {}
+        self._heard_s = 0.0
         self._states_s = float("-inf")
         for seated in self._seated.values():
             self._bring_up(seated)
@@ -77,21 +79,28 @@ class RayPool:
         now_s = time.monotonic()
         if now_s - self._states_s >= STATES_EVERY_S:
             self._states_s = now_s
-            snapshot = self._snapshot()
-            self._states = {
-                name: _aged(*snapshot[name]) if name in snapshot else _unheard(seated.seat.spec)
-                for name, seated in self._seated.items()
-            }
-        return {name: self._states[name] for name in self._seated if name in self._states}
+            self._hear()
+        return {name: self._state(seated) for name, seated in self._seated.items()}
 
-    def _snapshot(self) -> dict[str, tuple[WorkerState, float]]:
-        try:
-            states: dict[str, tuple[WorkerState, float]] = ray.get(self._board.snapshot.remote(), timeout=5)
-        except RayError as error:
-            # The sweep goes on without its view; limits then count from when a worker was given its task.
-            _log.warning("the workers' states can't be read: %s", error)
-            return {}
-        return states
+    def _hear(self) -> None:
+        """Take the workers' newest states if the board has answered, and ask again; never waits for it."""
+        if self._asked is not None:
+            answered, _ = ray.wait([self._asked], timeout=0)
+            if not answered:
+                return
+            try:
+                self._heard, self._heard_s = ray.get(self._asked), time.monotonic()
+            except RayError as error:
+                # The sweep goes on without its view: what was heard last ages, so that limits still hold.
+                _log.warning("the workers' states can't be read: %s", error)
+        self._asked = self._board.snapshot.remote()
+
+    def _state(self, seated: _Seated) -> WorkerState:
+        heard = self._heard.get(seated.seat.spec.name)
+        if heard is None:
+            return WorkerState(seated.seat.spec.name, "starting")
+        state, age_s = heard
+        return _aged(state, age_s + time.monotonic() - self._heard_s)
 
     def replace(self, worker: str) -> str:
         seated = self._seated[worker]
@@ -175,7 +184,3 @@ def _aged(state: WorkerState, age_s: float) -> WorkerState:
     """A worker that fell silent goes on being active, so that its limit is reached all the same."""
     silent = state.experiment is not None and state.phase is not Phase.LOAD
     return state._replace(active_s=state.active_s + age_s) if silent else state
-
-
-def _unheard(spec: WorkerSpec) -> WorkerState:
-    return WorkerState(spec.name, "starting")

@@ -65,7 +65,7 @@ def snapshot(
         ),
         python_version=platform.python_version(),
         installed_packages=installed_packages(),
-        tool_version=version("llem-sweep"),
+        tool_version=installed_packages()["llem-sweep"],
         cuda_version=cuda_version,
     )
 

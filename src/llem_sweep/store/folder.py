@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -130,15 +131,14 @@ class SweepFolder(SweepRecords):
 
     def journal(self, event: str, **fields: object) -> None:
         """Add a line to the journal, durably. Raises OutputError."""
-        self._journal.append(event, fields)
+        with self._resumable():
+            self._journal.append(event, fields)
 
     def write_summary(self, table: pa.Table) -> None:
         """Create or replace ``summary.parquet`` and ``summary.csv``. Raises OutputError."""
-        try:
+        with self._resumable():
             write_parquet(self.path / layout.SUMMARY_PARQUET, table)
             write_csv(self.path / layout.SUMMARY_CSV, table)
-        except StoreError as exc:
-            raise OutputError(str(exc)) from exc
 
     def close(self) -> None:
         """Let the folder go, for another run. Safe to call twice."""
@@ -193,10 +193,8 @@ class SweepFolder(SweepRecords):
             config=experiment.config.model_dump(mode="json"),
         )
         content = record.model_dump_json(indent=2).encode()
-        try:
+        with self._resumable():
             folder = commit_folder(self.path, self._name(experiment, now), layout.FAILURE, content, {})
-        except StoreError as exc:
-            raise OutputError(f"{exc}; then go on with --resume {self.path}") from exc
         self.note_failed(record, folder.name)
         told = record.model_dump(
             mode="json", include={"attempt", "final", "stage", "kind", "message", "worker"}
@@ -205,7 +203,16 @@ class SweepFolder(SweepRecords):
 
     def _note_outcome(self, event: str, experiment: PlannedExperiment, fields: dict[str, object]) -> None:
         """Not synced: the outcome's folder is already, and tells the same."""
-        self._journal.append(event, {"experiment_id": experiment.experiment_id, **fields}, sync=False)
+        with self._resumable():
+            self._journal.append(event, {"experiment_id": experiment.experiment_id, **fields}, sync=False)
+
+    @contextmanager
+    def _resumable(self) -> Iterator[None]:
+        """What can't be written stops the run, and nothing that was written is lost: say how to go on."""
+        try:
+            yield
+        except (StoreError, OutputError) as exc:
+            raise OutputError(f"{exc}; then go on with --resume {self.path}") from exc
 
     def _name(self, experiment: PlannedExperiment, at: datetime) -> str:
         config = experiment.config

@@ -151,8 +151,12 @@ def _read_plan(file: Path) -> SweepPlan:
 def _read_settings(file: Path) -> RunSettings:
     try:
         return TypeAdapter(RunSettings).validate_json(file.read_bytes())
-    except (OSError, ValidationError) as exc:
+    except OSError as exc:
         raise ResumeError(f"{file} can't be used, so the sweep can't be continued: {exc}") from exc
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        reason = ": ".join([*map(str, first["loc"]), first["msg"]])
+        raise ResumeError(f"{file} can't be used, so the sweep can't be continued: {reason}") from exc
 
 
 def settings_to_json(settings: RunSettings) -> str:

@@ -9,7 +9,6 @@ import torch
 
 from llem_sweep.backends.pytorch.loading import SpecialTokens
 from llem_sweep.config.experiment import ExperimentConfig, SyntheticDataset
-from llem_sweep.errors import BackendError
 
 
 def generation_arguments(config: ExperimentConfig, special: SpecialTokens) -> dict[str, Any]:
@@ -30,7 +29,8 @@ def generation_arguments(config: ExperimentConfig, special: SpecialTokens) -> di
         "eos_token_id": list(special.eos) or None,
         "bos_token_id": special.bos,
     }
-    shortest = _shortest_answer(config)
+    fixed = isinstance(config.dataset, SyntheticDataset)
+    shortest = config.max_output_tokens if fixed else config.decoder.min_new_tokens
     if shortest is not None:
         arguments["min_new_tokens"] = shortest
     if options.num_beams > 1:
@@ -46,16 +46,6 @@ def _sampling(config: ExperimentConfig) -> dict[str, Any]:
         "top_p": decoder.top_p,
     }
     return arguments | ({"min_p": decoder.min_p} if decoder.min_p is not None else {})
-
-
-def _shortest_answer(config: ExperimentConfig) -> int | None:
-    wanted = config.decoder.min_new_tokens
-    if wanted is not None and wanted > config.max_output_tokens:
-        raise BackendError(
-            f"decoder.min_new_tokens is {wanted} but answers have at most {config.max_output_tokens} tokens: "
-            "lower it, or raise max_output_tokens (output_len of a synthetic dataset)"
-        )
-    return config.max_output_tokens if isinstance(config.dataset, SyntheticDataset) else wanted
 
 
 def batch_seed(random_seed: int, index: int) -> int:
