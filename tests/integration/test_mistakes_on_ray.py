@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("ray_address")]
 
 def test_large_results_come_back_whole(make_sweep: Callable[..., SweepConfig], tmp_path: Path) -> None:
     """Of some megabytes, far beyond what a pipe or an inlined object of Ray holds."""
-    name = "acme/" + "m" * 3_000_000
+    name = "acme/" + "m" * 1_000_000
     sweep = make_sweep(
         model=name, energy={"backend": "null"}, warmup={"enabled": False}, sweep={"n": [1, 2, 3]}
     )

@@ -96,6 +96,7 @@ def _connect(address: str | None, simulate_gpus: int | None, message: Callable[[
                 f"a Ray cluster is running at {', '.join(others)}; this sweep starts its own."
                 f" To join it instead: --address {others[0]}"
             )
+        message("starting Ray on this machine")
         with _without_visible_devices(simulate_gpus is not None):
             ray.init(address="local", num_gpus=simulate_gpus, **options)
     except (ConnectionError, OSError, RuntimeError, ValueError, RayError) as error:
