@@ -114,24 +114,24 @@ def run_sweep(
     clock, view = SystemClock(), view or SilentView()
     asked = RunSettings(simulate_gpus, inline, address, version("llem-sweep"))
     with _open_folder(sweep, asked, output, resume, clock) as folder:
-        plan, settings = folder.plan, folder.settings
         view.message(f"results go to {folder.path}")
+        waiting = folder.plan._replace(experiments=folder.unsettled())
+        if not waiting.experiments:
+            return _finish(folder, refused=(), finished=True)
+        settings = folder.settings
         with open_cluster(
-            plan.name,
+            waiting.name,
             clock,
             inline=settings.inline,
             address=address or settings.address,
             simulate_gpus=settings.simulate_gpus,
             message=view.message,
         ) as cluster:
-            admission = _admit(plan, cluster.shape, clock, allow_remote_code)
+            admission = _admit(waiting, cluster.shape, clock, allow_remote_code)
             _require_work(admission)
-            settled = folder.settled()
-            waiting = [planned for planned in admission.admitted if planned.experiment_id not in settled]
-            failed = sum(1 for one in settled.values() if one.state == "failed")
-            tally = Tally(len(waiting) + len(settled), len(settled) - failed, failed, clock, view)
-            finished = execute(waiting, cluster, folder, plan.execution, clock, tally)
-        return _finish(folder, admission, finished)
+            tally = _tally(folder, admission, clock, view)
+            finished = execute(admission.admitted, cluster, folder, waiting.execution, clock, tally)
+        return _finish(folder, admission.refused, finished)
 
 
 def dry_run(
@@ -241,8 +241,15 @@ def _require_work(admission: Admission) -> None:
     raise ConfigError("no experiment can run:\n" + "\n".join(f"  {reason}" for reason in reasons))
 
 
-def _finish(folder: SweepFolder, admission: Admission, finished: bool) -> SweepResult:
-    result = _result(folder, admission.refused, interrupted=not finished)
+def _tally(folder: SweepFolder, admission: Admission, clock: Clock, view: SweepView) -> Tally:
+    """Counts to start from: what was settled before a resume, and what is to run now."""
+    states = [settled.state for settled in folder.settled().values()]
+    total = len(states) + len(admission.admitted)
+    return Tally(total, states.count("completed"), states.count("failed"), clock, view)
+
+
+def _finish(folder: SweepFolder, refused: tuple[RefusedExperiment, ...], finished: bool) -> SweepResult:
+    result = _result(folder, refused, interrupted=not finished)
     folder.write_summary(result.table)
     folder.journal("ended" if finished else "interrupted", completed=result.completed, failed=result.failed)
     return result

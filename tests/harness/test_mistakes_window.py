@@ -101,15 +101,6 @@ def test_work_still_queued_on_the_device_is_inside_the_window(probe: Probe, cloc
     assert result.warmup_result.latencies_ms == pytest.approx([750.0] * 3)
 
 
-def test_work_queued_before_the_window_is_outside_of_it(probe: Probe, clock: SimulatedClock) -> None:
-    rig = Rig((SimulatedGpu(0, clock),), clock, node="here")
-    probe.queued_s = 30.0
-    measure(planned(precision="fp16"), rig)
-    probe.queued_s, probe.batch_s = 0.0, 0.5
-    result, _ = measure(planned(n=4), rig)
-    assert result.total_inference_time_sec == pytest.approx(0.5)
-
-
 def test_warm_up_runs_the_batches_of_the_run(probe: Probe, clock: SimulatedClock) -> None:
     probe.batch_s = 1.0
     result, _ = measure(planned(), Rig((SimulatedGpu(0, clock),), clock, node="here"))

@@ -139,7 +139,9 @@ def test_a_finished_sweep_is_not_run_again(make_sweep: MakeSweep, tmp_path: Path
     sweep = make_sweep(energy={"backend": "null"}, sweep={"n": [1, 2]})
     first = run_sweep(sweep, output=tmp_path, simulate_gpus=4)
     before = events(first.folder).count("dispatched")
-    again = run_sweep(resume=first.folder)
+    view = Recorder()
+    again = run_sweep(resume=first.folder, view=view)
+    assert not any("bringing up" in message for message in view.messages)
     assert again.completed == 2
     assert events(first.folder).count("dispatched") == before
     with pytest.raises(ResumeError, match="n"):

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from llem_sweep.errors import ResumeError, StoreError
 from llem_sweep.plan.serial import plan_from_json
-from llem_sweep.plan.types import SweepPlan
+from llem_sweep.plan.types import PlannedExperiment, SweepPlan
 from llem_sweep.results.experiment import ExperimentResult
 from llem_sweep.results.failure import FailureRecord
 from llem_sweep.store.layout import FAILURE, PLAN, RESULT, SETTINGS
@@ -51,6 +51,12 @@ class SweepRecords:
     def settled(self) -> dict[str, Settled]:
         """Experiments that are done with, by id."""
         return dict(self._settled)
+
+    def unsettled(self) -> tuple[PlannedExperiment, ...]:
+        """Experiments that aren't, in planned order."""
+        return tuple(
+            planned for planned in self.plan.experiments if planned.experiment_id not in self._settled
+        )
 
     def attempts(self) -> dict[str, int]:
         """How often each experiment has failed, by id; what a user cut off isn't counted."""
