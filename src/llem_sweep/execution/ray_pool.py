@@ -11,10 +11,10 @@ import ray
 from ray.exceptions import RayActorError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from llem_sweep.execution.logs import log_tail
 from llem_sweep.execution.pool import Event, Finished, Lost, Ready, Unfit
 from llem_sweep.execution.progress import WorkerState
 from llem_sweep.execution.ray_actor import GpuWorker, StatusBoard
+from llem_sweep.execution.ray_logs import worker_log_tail
 from llem_sweep.execution.worker import WorkerSpec
 from llem_sweep.phases import Phase
 from llem_sweep.plan.types import PlannedExperiment
@@ -104,7 +104,7 @@ class RayPool:
 
     def replace(self, worker: str) -> str:
         seated = self._seated[worker]
-        tail = log_tail(seated.log_paths)
+        tail = worker_log_tail(seated.log_paths, seated.seat.node_id)
         self._end(seated)
         seated.births = 0
         self._bring_up(seated)
@@ -155,7 +155,7 @@ class RayPool:
 
     def _lost(self, seated: _Seated, reason: str) -> Event:
         name = seated.seat.spec.name
-        tail = log_tail(seated.log_paths)
+        tail = worker_log_tail(seated.log_paths, seated.seat.node_id)
         self._end(seated)
         if seated.births >= BIRTHS and seated.starting:
             self._give_up(name)
