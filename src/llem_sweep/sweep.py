@@ -15,8 +15,8 @@ from llem_sweep.config.contents import changed_contents, digest, is_local
 from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.config.identity import config_hash, experiment_id
 from llem_sweep.config.sweep import SweepConfig
-from llem_sweep.errors import ConfigError, NoGpuError, ResumeError
-from llem_sweep.execution.connect import open_cluster
+from llem_sweep.errors import ConfigError, LlemSweepError, NoGpuError, ResumeError
+from llem_sweep.execution.connect import open_cluster, wanted_address
 from llem_sweep.execution.execute import execute
 from llem_sweep.execution.inline import local_shape
 from llem_sweep.execution.progress import FailureNote, Progress, SweepView
@@ -128,7 +128,8 @@ def run_sweep(
             message=view.message,
         ) as cluster:
             admission = _admit(waiting, cluster.shape, clock, allow_remote_code)
-            _require_work(admission)
+            if not folder.settled():
+                _require_work(admission)
             tally = _tally(folder, admission, clock, view)
             finished = execute(admission.admitted, cluster, folder, waiting.execution, clock, tally)
         return _finish(folder, admission.refused, finished)
@@ -144,11 +145,11 @@ def dry_run(
 ) -> DryRun:
     """Plan ``sweep`` and hold it against the GPUs there, without starting or writing anything.
 
-    Without ``address`` the GPUs are this machine's; with it, those of the running cluster that it names.
+    Without ``address`` (or RAY_ADDRESS) the GPUs are this machine's; with it, those of the cluster that it names.
     """
     clock = SystemClock()
     plan = plan_sweep(sweep)
-    if address is None or inline or simulate_gpus is not None:
+    if inline or simulate_gpus is not None or wanted_address(address) is None:
         shape = local_shape(simulate_gpus, inline=inline)
     else:
         with open_cluster(plan.name, clock, address=address) as cluster:
@@ -197,9 +198,11 @@ def _open_folder(
         if resume is not None:
             _check_unchanged(folder, sweep, asked)
         yield folder
-    except NoGpuError:
-        # Nothing was begun: a folder left behind would only be one more to clean up.
-        if resume is None:
+    except LlemSweepError as error:
+        if folder.settled() or folder.attempts():
+            error.add_note(f"What was finished is kept; go on with --resume {folder.path}")
+        elif resume is None:
+            # Nothing was begun: a folder left behind would only be one more to clean up.
             folder.discard()
         raise
     finally:
@@ -212,6 +215,8 @@ def _check_unchanged(folder: SweepFolder, sweep: SweepConfig | None, asked: RunS
     kept = folder.settings
     if asked.simulate_gpus not in (None, kept.simulate_gpus):
         changes.append(f"simulated GPUs: {kept.simulate_gpus or 'none'} then, {asked.simulate_gpus} now")
+    if asked.address and (kept.inline or kept.simulate_gpus is not None):
+        changes.append(f"in this process or simulated then, on the cluster at {asked.address} now")
     if asked.inline and not kept.inline:
         changes.append("on Ray then, --inline now")
     if changes:

@@ -63,12 +63,12 @@ def test_output_tokens_default_to_the_longest_answer(given: int | None, expected
 
 def test_zero_durations_cost_next_to_nothing() -> None:
     backend, config = SyntheticBackend(SystemClock()), make(n=100)
-    started_s = time.perf_counter()
+    started_s = time.process_time()
     for _ in range(100):
         workload = backend.load(config, FIRST).prepare(config)
         for index in range(workload.batches):
             workload.run_batch(index, lambda phase: None)
-    assert time.perf_counter() - started_s < 0.5
+    assert time.process_time() - started_s < 0.5
 
 
 def test_a_failing_load_says_so() -> None:

@@ -93,9 +93,9 @@ def test_aliases_and_merge_keys_work_and_own_entries_win() -> None:
 def test_aliases_that_explode_are_refused_at_once() -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 12)]
-    before = time.monotonic()
+    before = time.process_time()
     problem = only_problem("\n".join(lines))
-    assert time.monotonic() - before < 2
+    assert time.process_time() - before < 2
     assert "aliases expand" in problem.message
     assert problem.line is not None
 

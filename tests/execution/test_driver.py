@@ -84,6 +84,7 @@ class ScriptedPool:
         self.submitted: list[tuple[str, str, float]] = []
         self.replaced: list[str] = []
         self.most_in_flight = 0
+        self.replaceable = True
         self._completed = completed
         self._alive = list(workers)
         self._flying: dict[str, tuple[PlannedExperiment, Script, float]] = {}
@@ -137,11 +138,15 @@ class ScriptedPool:
             worker, "Board", experiment=experiment.experiment_id, phase=phase, active_s=max(0.0, active_s)
         )
 
-    def replace(self, worker: str) -> str:
+    def log_tail(self, worker: str) -> str:
+        return "end of the log"
+
+    def replace(self, worker: str) -> None:
         self.replaced.append(worker)
         self._flying.pop(worker, None)
+        if not self.replaceable:
+            raise ClusterError("can't be replaced")
         self._soon.append((self.clock.monotonic() + 1.0, Ready(worker, REPORT)))
-        return "end of the log"
 
     def close(self) -> None:
         self._flying.clear()
@@ -188,9 +193,11 @@ def drive() -> Drive:
         unfit: tuple[str, ...] = (),
         sink: ListSink | None = None,
         interrupt_at_s: tuple[float, ...] = (),
+        replaceable: bool = True,
     ) -> Bench:
         clock = SimulatedClock(start_s=0.0)
         pool = ScriptedPool(clock, make_result(), workers, script, unfit)
+        pool.replaceable = replaceable
         sink = sink or ListSink()
         view = LastView()
         interrupts = Interrupts(clock)
@@ -274,6 +281,20 @@ def test_a_hung_experiment_fails_at_its_limit_and_the_worker_is_replaced(drive: 
     assert outcome.kind is FailureKind.TIMEOUT
     assert outcome.log_tail == "end of the log"
     assert bench.pool.submitted[1][2] == pytest.approx(11.0, abs=1.0)
+
+
+def test_a_hang_is_settled_even_where_the_worker_can_not_be_replaced(drive: Drive) -> None:
+    sink = ListSink()
+    with pytest.raises(ClusterError):
+        drive(
+            [planned("a")],
+            workers=("w0",),
+            script={("a-1", 1): Script(hang=True)},
+            execution=ExecutionConfig(experiment_timeout_seconds=10),
+            sink=sink,
+            replaceable=False,
+        )
+    assert [(kept.experiment, kept.final) for kept in sink.kept] == [("a-1", True)]
 
 
 def test_loading_does_not_count_towards_the_limit(drive: Drive) -> None:

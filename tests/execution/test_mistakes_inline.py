@@ -82,7 +82,6 @@ def test_an_inference_that_raises_leaves_neither_a_model_nor_a_sampler(probe: Pr
     assert "llem-sweep-ticker" not in {thread.name for thread in threading.enumerate()}
 
 
-@pytest.mark.xfail(strict=True, reason="closing the inline pool doesn't wait until its worker has let go")
 def test_a_sweep_has_let_its_model_go_when_it_returns(probe: Probe, tmp_path: Path) -> None:
     probe.close_s = 0.3
     assert run(tmp_path).completed == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -10,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, Token
 from cyclopts.exceptions import CycloptsError
 from cyclopts.validators import Number
 
@@ -19,7 +20,14 @@ from llem_sweep.cli.library import Library, Package, Where
 from llem_sweep.errors import LlemSweepError
 
 EXIT_USAGE = 2
+EXIT_ENVIRONMENT = 3
 EXIT_INTERRUPTED = 130
+
+
+def _whole(kind: type, tokens: Sequence[Token]) -> int:
+    """A whole number as written; cyclopts on its own would cut 1.5 down to 1."""
+    return int(tokens[0].value)
+
 
 _Flag = Parameter(negative="")
 _Grid = Annotated[Path | None, Parameter(help="Sweep file (YAML).")]
@@ -33,7 +41,9 @@ _Set = Annotated[
 _Simulate = Annotated[
     int | None,
     Parameter(
-        validator=Number(gte=1), help="Rehearse on this many simulated GPUs; no number is a measurement."
+        converter=_whole,
+        validator=Number(gte=1),
+        help="Rehearse on this many simulated GPUs; no number is a measurement.",
     ),
 ]
 _Inline = Annotated[bool, _Flag, Parameter(help="Run one worker in this process, without Ray.")]
@@ -54,7 +64,8 @@ def main(tokens: Sequence[str] | None = None, library: Library | None = None) ->
     _never_fail_to_encode()
     try:
         code = build_app(library or Package())(given)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except CycloptsError as error:
         print(f"error: {usage_problem(error, given)}", file=sys.stderr)
@@ -69,6 +80,12 @@ def main(tokens: Sequence[str] | None = None, library: Library | None = None) ->
         # The reader of our output went away, as `head` does; Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(f"error: what this command prints could not be written: {error.strerror}", file=sys.stderr)
+        return EXIT_ENVIRONMENT
 
 
 def build_app(library: Library) -> App:

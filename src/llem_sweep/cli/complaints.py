@@ -27,6 +27,8 @@ def print_error(error: LlemSweepError, stream: TextIO, *, verbose: bool) -> None
         stream.write(f"error: {len(error.problems)} problems\n{text}\n")
     else:
         stream.write(f"error: {text}\n")
+    for note in getattr(error, "__notes__", ()):
+        stream.write(printable(note, lines=True) + "\n")
 
 
 def usage_problem(error: CycloptsError, tokens: Sequence[str]) -> str:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from llem_sweep.clock import Clock
 from llem_sweep.execution.inline import InlineCluster
 from llem_sweep.execution.pool import Cluster
+
+
+def wanted_address(address: str | None) -> str | None:
+    """The cluster to join: the one given, else that of RAY_ADDRESS; None to start one."""
+    return address or os.environ.get("RAY_ADDRESS") or None
 
 
 @contextmanager
@@ -31,7 +37,9 @@ def open_cluster(
         # Ray takes a second to import, and not every run needs it.
         from llem_sweep.execution.ray_cluster import RayCluster
 
-        cluster = RayCluster(sweep, address=address, simulate_gpus=simulate_gpus, message=message)
+        cluster = RayCluster(
+            sweep, address=wanted_address(address), simulate_gpus=simulate_gpus, message=message
+        )
     try:
         yield cluster
     finally:

@@ -15,8 +15,8 @@ from llem_sweep.config.sweep import ExecutionConfig
 from llem_sweep.errors import ClusterError
 from llem_sweep.execution.interrupts import Interrupts
 from llem_sweep.execution.pool import Event, Finished, Lost, Ready, Unfit, WorkerPool
+from llem_sweep.execution.progress import WorkerState
 from llem_sweep.execution.tally import Tally
-from llem_sweep.phases import Phase
 from llem_sweep.plan.timeouts import default_timeout_s
 from llem_sweep.plan.types import PlannedExperiment
 from llem_sweep.results.outcome import Failed, FailureKind, Outcome, Stage
@@ -178,27 +178,33 @@ class Driver:
 
     def _enforce_limits(self) -> None:
         states = self._pool.states()
-        now_s = self._clock.monotonic()
         for worker, flight in list(self._flights.items()):
-            config = flight.task.experiment.config
-            limit_s = self._execution.experiment_timeout_seconds or default_timeout_s(config)
-            state = states.get(worker)
-            heard = state is not None and state.experiment == flight.task.experiment.experiment_id
-            # A worker that was never heard of may hang before its first sign of life.
-            active_s = state.active_s if state is not None and heard else now_s - flight.since_s
-            if active_s <= limit_s or (state is not None and heard and state.phase is Phase.LOAD):
+            message = self._overdue(flight, states.get(worker))
+            if message is None:
                 continue
             del self._flights[worker]
-            phase = state.phase if state is not None and heard else "unknown"
-            message = f"no result after {active_s:.0f} s without loading, limit {limit_s:g} s; phase: {phase}"
-            log_tail = self._replace(worker, message)
-            self._settle(flight, worker, Failed(Stage.WORKER, FailureKind.TIMEOUT, message, "", log_tail))
+            tail = self._pool.log_tail(worker)
+            self._settle(flight, worker, Failed(Stage.WORKER, FailureKind.TIMEOUT, message, "", tail))
+            self._replace(worker, message)
 
-    def _replace(self, worker: str, reason: str) -> str:
+    def _overdue(self, flight: Flight, state: WorkerState | None) -> str | None:
+        """Why a flight counts as hung, if it does. ``active_s`` doesn't count loading."""
+        planned = flight.task.experiment
+        limit_s = self._execution.experiment_timeout_seconds or default_timeout_s(planned.config)
+        if state is not None and state.experiment == planned.experiment_id:
+            active_s, phase = state.active_s, str(state.phase)
+        else:
+            # A worker that was never heard of at this task may hang before its first sign of life.
+            active_s, phase = self._clock.monotonic() - flight.since_s, "unknown"
+        if active_s <= limit_s:
+            return None
+        return f"no result after {active_s:.0f} s without loading, limit {limit_s:g} s; phase: {phase}"
+
+    def _replace(self, worker: str, reason: str) -> None:
         self._idle_since_s.pop(worker, None)
         self._sink.journal("worker_replaced", worker=worker, reason=reason)
         self._tally.message(f"{worker} is being replaced: {reason}")
-        return self._pool.replace(worker)
+        self._pool.replace(worker)
 
     def _drop(self, worker: str, failure: Failed) -> None:
         self._unfit[worker] = failure

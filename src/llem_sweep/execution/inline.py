@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from llem_sweep.clock import Clock
 from llem_sweep.device.assigned import assigned_tokens, resolve_assigned
 from llem_sweep.device.nvml import list_boards
-from llem_sweep.errors import ClusterError
+from llem_sweep.errors import ClusterError, ConfigError
 from llem_sweep.execution.pool import Event, Finished, Ready, Unfit
 from llem_sweep.execution.progress import WorkerState
 from llem_sweep.execution.worker import Worker, WorkerSpec, device_environment_restored
@@ -37,7 +37,11 @@ class InlineCluster:
         return local_shape(self._simulate_gpus, inline=True)
 
     def pool(self, gpus: int, baseline_s: float, cpu_workers: int) -> InlinePool:
-        """The one worker, with ``gpus`` boards; more CPU workers than one don't fit into one process."""
+        """The one worker, with ``gpus`` boards. Raises ConfigError for more CPU workers than one."""
+        if not gpus and cpu_workers > 1:
+            raise ConfigError(
+                f"execution.cpu_workers: {cpu_workers} need processes of their own: run without --inline"
+            )
         if self._pool is not None:
             self._pool.close()
         simulated = tuple(range(gpus)) if self._simulate_gpus is not None else None
@@ -60,11 +64,14 @@ class InlinePool:
         self._todo: queue.SimpleQueue[tuple[PlannedExperiment, int] | None] = queue.SimpleQueue()
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._fit = True
+        self._busy = True
+        """Whether the worker is at something that may never end: an experiment, or its own start."""
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="llem-sweep-inline", daemon=True)
         self._thread.start()
 
     def submit(self, worker: str, experiment: PlannedExperiment, attempt: int) -> None:
+        self._busy = True
         self._todo.put((experiment, attempt))
 
     def next_event(self, timeout_s: float) -> Event | None:
@@ -76,7 +83,10 @@ class InlinePool:
     def states(self) -> Mapping[str, WorkerState]:
         return {self._name: self._worker.state()} if self._fit else {}
 
-    def replace(self, worker: str) -> str:
+    def log_tail(self, worker: str) -> str:
+        return ""
+
+    def replace(self, worker: str) -> None:
         raise ClusterError(
             "the inline worker is stuck or broken, and this process can't replace it: the sweep stops here."
             " Run such a sweep without --inline, where each worker has a process of its own"
@@ -86,16 +96,22 @@ class InlinePool:
         if not self._closed:
             self._closed = True
             self._todo.put(None)
+        # A worker that is stuck, or cut off by the user, can't be waited for; the thread ends with the process.
+        if not self._busy:
+            self._thread.join()
 
     def _work(self) -> None:
         report = self._worker.start()
+        self._busy = False
         if isinstance(report, Failed):
             self._fit = False
             self._events.put(Unfit(self._name, report))
             return
         self._events.put(Ready(self._name, report))
         while (task := self._todo.get()) is not None:
-            self._events.put(Finished(self._name, self._worker.run(*task)))
+            outcome = self._worker.run(*task)
+            self._busy = False
+            self._events.put(Finished(self._name, outcome))
         self._worker.close()
 
 

@@ -55,8 +55,11 @@ class WorkerPool(Protocol):
     def states(self) -> Mapping[str, WorkerState]:
         """Each worker as last heard of."""
 
-    def replace(self, worker: str) -> str:
-        """End a worker by force and bring up another under its name: Ready follows. Returns the end of its log.
+    def log_tail(self, worker: str) -> str:
+        """The end of a worker's log; empty where it has none of its own."""
+
+    def replace(self, worker: str) -> None:
+        """End a worker by force and bring up another under its name: Ready follows.
 
         Raises ClusterError when this kind of pool can't.
         """

@@ -1,8 +1,9 @@
-"""Ray: started here or joined, and what it offers."""
+"""Ray: started here or address, and what it offers."""
 
 from __future__ import annotations
 
 import os
+import socket
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ from llem_sweep.plan.types import ClusterShape, NodeShape
 PROBE_LIMIT_S = 120.0
 """How long a node may take to answer; the first process on a cold node imports this package."""
 
+CONNECT_LIMIT_S = 10.0
+
 
 class Node(NamedTuple):
     """A node that fits."""
@@ -31,7 +34,7 @@ class Node(NamedTuple):
 
 
 class RayCluster:
-    """A Ray cluster joined by its address, or one started on this machine and stopped again.
+    """A Ray cluster address by its address, or one started on this machine and stopped again.
 
     In a program that is connected to Ray already, that connection is used, and left as it was.
     """
@@ -79,17 +82,17 @@ class RayCluster:
 
 
 def _connect(address: str | None, simulate_gpus: int | None, message: Callable[[str], None]) -> None:
-    joined = address or os.environ.get("RAY_ADDRESS") or None
-    if joined and simulate_gpus is not None:
+    if address and simulate_gpus is not None:
         raise ClusterError(
             "--simulate-gpus starts a Ray of its own; leave out --address and unset RAY_ADDRESS, or the flag"
         )
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
-        if joined:
-            message(f"joining the Ray cluster at {joined}")
-            ray.init(address=joined, **options)
+        if address:
+            message(f"joining the Ray cluster at {address}")
+            _require_listener(address)
+            ray.init(address=address, **options)
             return
         if others := _running_clusters():
             message(
@@ -100,13 +103,20 @@ def _connect(address: str | None, simulate_gpus: int | None, message: Callable[[
         with _without_visible_devices(simulate_gpus is not None):
             ray.init(address="local", num_gpus=simulate_gpus, **options)
     except (ConnectionError, OSError, RuntimeError, ValueError, RayError) as error:
-        where = f"at {joined}" if joined else "on this machine"
+        where = f"at {address}" if address else "on this machine"
         hint = (
             "check the address and RAY_AUTH_MODE"
-            if joined
+            if address
             else "see the log folder named above, or use --inline"
         )
         raise ClusterError(f"no Ray cluster {where}: {error} ({hint})") from error
+
+
+def _require_listener(address: str) -> None:
+    """Raise OSError when nothing listens at ``HOST:PORT``: Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal() and "://" not in host:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_LIMIT_S).close()
 
 
 def _running_clusters() -> list[str]:

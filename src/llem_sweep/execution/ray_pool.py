@@ -102,13 +102,15 @@ class RayPool:
         state, age_s = heard
         return _aged(state, age_s + time.monotonic() - self._heard_s)
 
-    def replace(self, worker: str) -> str:
+    def log_tail(self, worker: str) -> str:
         seated = self._seated[worker]
-        tail = worker_log_tail(seated.log_paths, seated.seat.node_id)
+        return worker_log_tail(seated.log_paths, seated.seat.node_id)
+
+    def replace(self, worker: str) -> None:
+        seated = self._seated[worker]
         self._end(seated)
         seated.births = 0
         self._bring_up(seated)
-        return tail
 
     def close(self) -> None:
         for seated in self._seated.values():
@@ -155,7 +157,7 @@ class RayPool:
 
     def _lost(self, seated: _Seated, reason: str) -> Event:
         name = seated.seat.spec.name
-        tail = worker_log_tail(seated.log_paths, seated.seat.node_id)
+        tail = self.log_tail(name)
         self._end(seated)
         if seated.births >= BIRTHS and seated.starting:
             self._give_up(name)

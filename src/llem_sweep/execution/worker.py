@@ -94,6 +94,7 @@ class Worker:
             wanted = rig.gpus and self.spec.baseline_s
             baseline = rig.take_cold_baseline(self.spec.baseline_s) if wanted else None
         except Exception as error:  # noqa: BLE001 - the worker's boundary
+            self.close()
             return failed(error, Stage.START)
         return WorkerReport(
             boards=tuple(board.name for board in rig.boards),
