@@ -1,8 +1,6 @@
 """``python -m llem_sweep``: the command line."""
 
-import sys
-
-from llem_sweep.cli.app import main
+from llem_sweep.cli.app import console
 
 if __name__ == "__main__":
-    sys.exit(main())
+    console()

@@ -240,8 +240,8 @@ def _require_work(admission: Admission) -> None:
         raise NoGpuError(
             "no experiment can run here:\n"
             + "\n".join(f"  {reason}" for reason in reasons)
-            + "\nRehearse with --simulate-gpus N, join a cluster with --address, or run on the CPU with"
-            " --set gpus=0."
+            + "\nRehearse with --simulate-gpus N (N as large as needed), join a cluster that has them with"
+            " --address, or run on the CPU, without energy, with --set gpus=0."
         )
     raise ConfigError("no experiment can run:\n" + "\n".join(f"  {reason}" for reason in reasons))
 

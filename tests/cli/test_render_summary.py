@@ -105,7 +105,10 @@ def test_a_failure_tells_where_and_why(make_sweep_result: MakeResult, printed: P
     text = printed(summary_report(make_sweep_result(failed={1: "CUDA out of memory\nTried 20 GiB"}), 140))
     assert "3 of 4 experiments completed, 1 failed\n" in text
     assert "Llama-3.1-8B precision=fp32 batch_size=8: load, out_of_memory" in text
-    assert "    CUDA out of memory\n    Tried 20 GiB\n    see failure1/failure.json" in text
+    assert (
+        "    CUDA out of memory\n    Tried 20 GiB\n    /results/grid_20260304-050607/failure1/failure.json"
+        in text
+    )
 
 
 def test_a_hostile_message_stays_text(make_sweep_result: MakeResult, printed: Printed) -> None:

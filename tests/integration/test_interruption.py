@@ -132,3 +132,24 @@ def test_a_second_ctrl_c_stops_at_once(ray_address: str, write_sweep: WriteSweep
     text, _ = driver.communicate(timeout=20)
     assert driver.returncode == 130, text
     assert "--resume" in text
+
+
+def test_a_second_ctrl_c_ends_a_model_that_computes_in_this_process(tmp_path: Path) -> None:
+    model = Path(__file__).parents[2] / "sweeps" / "models" / "tiny-llama"
+    grid = tmp_path / "grid.yaml"
+    grid.write_text(
+        f"{{model: {model}, weights: random, precision: fp32, dataset: {{n: 4000, input_len: 64, output_len: 64}},"
+        " pytorch: {batch_size: 16}, warmup: {enabled: false}, baseline: {enabled: false}}"
+    )
+    driver = start(grid, "--inline", "--simulate-gpus", 1, "--output", tmp_path / "out")
+    deadline_s = time.monotonic() + 60
+    while not any("dispatched" in path.read_text() for path in tmp_path.rglob("journal.jsonl")):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)
+    time.sleep(8.0)
+    driver.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    driver.send_signal(signal.SIGINT)
+    text, _ = driver.communicate(timeout=30)
+    assert driver.returncode == 130, text
+    assert "terminate called" not in text

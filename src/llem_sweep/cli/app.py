@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +23,8 @@ from llem_sweep.errors import LlemSweepError
 EXIT_USAGE = 2
 EXIT_ENVIRONMENT = 3
 EXIT_INTERRUPTED = 130
+INLINE_THREAD = "llem-sweep-inline"
+"""As in ``execution.inline``, whose import would cost every command its time."""
 
 
 def _whole(kind: type, tokens: Sequence[Token]) -> int:
@@ -86,6 +89,17 @@ def main(tokens: Sequence[str] | None = None, library: Library | None = None) ->
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         print(f"error: what this command prints could not be written: {error.strerror}", file=sys.stderr)
         return EXIT_ENVIRONMENT
+
+
+def console() -> None:
+    """The program: run the command line and leave with its exit code."""
+    code = main()
+    if any(thread.name == INLINE_THREAD for thread in threading.enumerate()):
+        # The worker cut off is still computing: taking the interpreter down under it would abort the process.
+        for stream in filter(None, (sys.stdout, sys.stderr)):
+            stream.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def build_app(library: Library) -> App:

@@ -92,7 +92,7 @@ def worker_table(workers: tuple[WorkerState, ...], width: int, room: int) -> Tab
     if wide:
         table.add_column("board", no_wrap=True, overflow="ellipsis", ratio=3)
         table.add_column("model", no_wrap=True, overflow="ellipsis", ratio=3)
-    table.add_column("experiment", no_wrap=True, overflow="ellipsis", ratio=5)
+    table.add_column("experiment", no_wrap=True, overflow="ellipsis", ratio=6)
     table.add_column("phase", no_wrap=True, width=8)
     if wide:
         table.add_column("time", no_wrap=True, width=12, justify="right")

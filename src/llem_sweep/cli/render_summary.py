@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
@@ -47,7 +48,7 @@ def summary_report(result: SweepResult, width: int, *, verbose: bool = False) ->
     yield from _reservations(rows)
     yield Text(_LEGEND, "dim")
     yield experiment_table(rows, wide=width >= WIDE, verbose=verbose)
-    yield from _failures([row for row in rows if row["status"] == "failed"], verbose)
+    yield from _failures([row for row in rows if row["status"] == "failed"], result.folder, verbose)
     yield from refused_experiments(result.refused, verbose=verbose)
     yield from skipped_points(result.skipped, verbose=verbose)
     if result.boards:
@@ -58,6 +59,10 @@ def summary_report(result: SweepResult, width: int, *, verbose: bool = False) ->
         yield outside(f"warning: {warning}", "yellow")
     yield Text()
     yield headline(result)
+    if result.failed:
+        yield Text(
+            "Failed experiments stay so on --resume; to run one again, remove its folder first.", "dim"
+        )
     if result.interrupted:
         yield outside(f"Run the rest with: llem-sweep --resume {shlex.quote(str(result.folder))}")
     yield outside(str(result.folder))
@@ -177,7 +182,7 @@ def _marks(measured_on: str, *, simulated: bool) -> str:
     return f"{kind}, simulated" if simulated and kind != "simulated" else kind
 
 
-def _failures(failed: Sequence[Row], verbose: bool) -> Iterator[RenderableType]:
+def _failures(failed: Sequence[Row], folder: Path, verbose: bool) -> Iterator[RenderableType]:
     if not failed:
         return
     yield Text("\nFailed", "bold red")
@@ -189,7 +194,7 @@ def _failures(failed: Sequence[Row], verbose: bool) -> Iterator[RenderableType]:
         for line in lines if verbose else lines[:MESSAGE_LINES]:
             yield outside(f"    {line}")
         if row["folder"]:
-            yield outside(f"    see {row['folder']}/failure.json", "dim")
+            yield outside(f"    {folder / row['folder'] / 'failure.json'}", "dim")
     if len(failed) > len(shown):
         yield Text(f"  {len(failed) - len(shown):,} more failed; -v shows them", "dim")
 

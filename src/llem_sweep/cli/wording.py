@@ -73,7 +73,12 @@ def progress_times(progress: Progress) -> str:
 
 def point(varied: Mapping[str, object]) -> str:
     """The fields of a point, for example ``precision=bf16 batch_size=8``; the sections' names are left out."""
-    return " ".join(f"{name.rsplit('.', 1)[-1]}={value}" for name, value in varied.items())
+    return " ".join(f"{name.rsplit('.', 1)[-1]}={_plain(value)}" for name, value in varied.items())
+
+
+def _plain(value: object) -> object:
+    """As YAML writes it."""
+    return "null" if value is None else value
 
 
 def short_model(model: str) -> str:

@@ -22,6 +22,8 @@ def digest_local_paths(draft: Draft, problems: list[Problem]) -> dict[str, str]:
     contents: dict[str, str] = {}
 
     def collect(field: str, node: Node) -> Node:
+        if hidden := _looks_local(field, node):
+            problems.append(node.place.problem(hidden, field))
         path = _local(field, node)
         if path is not None and _is_there(field, node, path, problems) and path not in contents:
             try:
@@ -38,6 +40,17 @@ def digest_local_paths(draft: Draft, problems: list[Problem]) -> dict[str, str]:
 def _local(field: str, node: Node) -> str | None:
     value = node.value
     return value if field in ("model", "dataset") and isinstance(value, str) and is_local(value) else None
+
+
+def _looks_local(field: str, node: Node) -> str | None:
+    """Why a name can't stay a name: a path without ./ would mean one thing here and another elsewhere."""
+    value = node.value
+    if field not in ("model", "dataset") or not isinstance(value, str) or is_local(value) or "/" not in value:
+        return None
+    places = (node.place.folder / value, Path(value))
+    if not any(place.exists() for place in places):
+        return None
+    return f"{value} names a {field} on the Hub, but is there as a path as well: write ./{value} for that"
 
 
 def _absolute(field: str, node: Node) -> Node:

@@ -32,7 +32,7 @@ def execute(
         for gpus, group in by_width(experiments):
             tasks = [Task(planned, attempts.get(planned.experiment_id, 0) + 1) for planned in group]
             kind = f"workers of {gpus} GPU{'s' * (gpus > 1)} each" if gpus else "CPU workers"
-            tally.message(f"bringing up {kind} for {len(group)} experiments")
+            tally.message(f"bringing up {kind} for {len(group)} experiment{'s' * (len(group) != 1)}")
             pool = cluster.pool(gpus, baseline_s(group) if gpus else 0.0, execution.cpu_workers or 1)
             try:
                 finished = Driver(tasks, pool, sink, execution, clock, tally, interrupts).run()

@@ -19,6 +19,9 @@ from llem_sweep.execution.worker import Worker, WorkerSpec, device_environment_r
 from llem_sweep.plan.types import ClusterShape, NodeShape, PlannedExperiment
 from llem_sweep.results.outcome import Failed
 
+THREAD_NAME = "llem-sweep-inline"
+"""A thread of this name outlives a sweep only when its worker is stuck, or was cut off by the user."""
+
 
 class InlineCluster:
     """This process as a cluster of one node and one worker."""
@@ -67,7 +70,7 @@ class InlinePool:
         self._busy = True
         """Whether the worker is at something that may never end: an experiment, or its own start."""
         self._closed = False
-        self._thread = threading.Thread(target=self._work, name="llem-sweep-inline", daemon=True)
+        self._thread = threading.Thread(target=self._work, name=THREAD_NAME, daemon=True)
         self._thread.start()
 
     def submit(self, worker: str, experiment: PlannedExperiment, attempt: int) -> None:

@@ -97,7 +97,7 @@ def _connect(address: str | None, simulate_gpus: int | None, message: Callable[[
         if others := _running_clusters():
             message(
                 f"a Ray cluster is running at {', '.join(others)}; this sweep starts its own."
-                f" To join it instead: --address {others[0]}"
+                f" Should that one be meant to be joined: --address {others[0]}"
             )
         message("starting Ray on this machine")
         with _without_visible_devices(simulate_gpus is not None):

@@ -85,7 +85,10 @@ class Tally:
 
 def label(experiment: PlannedExperiment) -> str:
     """What distinguishes an experiment, for people."""
-    parts = [f"{name.rsplit('.', 1)[-1]}={value}" for name, value in experiment.varied.items()]
+    parts = [
+        f"{name.rsplit('.', 1)[-1]}={'null' if value is None else value}"
+        for name, value in experiment.varied.items()
+    ]
     cycle = [f"cycle {experiment.cycle}"] if experiment.cycle > 1 else []
     return " ".join([*parts, *cycle]) or experiment.config.model
 

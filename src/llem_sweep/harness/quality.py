@@ -144,5 +144,5 @@ def _board(rig: Rig, seen: Evidence, summary: WindowSummary) -> Iterator[Doubt]:
     for board in rig.boards:
         if board.persistence_mode is False:
             yield WarningCode.PERSISTENCE_OFF, f"persistence mode is off on {board.uuid}"
-    if seen.identity == "assigned" and rig.gpus:
+    if seen.identity == "assigned" and rig.gpus and not rig.simulated:
         yield WarningCode.IDENTITY_ASSIGNED, "the backend doesn't say which boards it computed on"

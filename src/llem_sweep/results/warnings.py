@@ -68,7 +68,7 @@ REMEDIES: dict[WarningCode, str] = {
     WarningCode.WARM_UP_SHORT: "set warmup.thermal_floor_seconds to 30 or more",
     WarningCode.WARM_UP_UNCONVERGED: "raise warmup.max_prompts, or look for other load on the machine",
     WarningCode.PERSISTENCE_OFF: "enable persistence mode (nvidia-smi -pm 1) before the sweep",
-    WarningCode.IDENTITY_ASSIGNED: "use a backend that reports the boards it computes on",
+    WarningCode.IDENTITY_ASSIGNED: "compute on CUDA, or with a backend that reports the boards it computes on",
 }
 
 

@@ -132,3 +132,13 @@ def test_a_hub_model_that_cant_be_fetched_may_still_be_in_a_workers_reach(
 
     monkeypatch.setattr(PreTrainedConfig, "get_config_dict", gated)
     assert backend.describe(small(model="someone/model")) == ModelFacts()
+
+
+def test_a_folder_without_weights_is_found_before_anything_is_loaded(
+    shape_folder: Path, small: MakeConfig
+) -> None:
+    backend = PyTorchBackend(SimulatedClock())
+    bare = backend.describe(small(model=str(shape_folder)))
+    assert bare.problem is not None
+    assert "weights: random" in bare.problem
+    assert backend.describe(small(model=str(shape_folder), weights="random")).problem is None

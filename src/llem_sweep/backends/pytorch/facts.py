@@ -40,7 +40,7 @@ def describe(config: ExperimentConfig) -> ModelFacts:
         return ModelFacts(problem=refused)
     try:
         with Translated("config.json makes no causal language model"):
-            return _measure(config, raw, revision)
+            return _measure(config, raw, revision)._replace(problem=_missing_weights(config))
     except BackendError as exc:
         return ModelFacts(problem=f"{config.model}: {exc}")
 
@@ -51,6 +51,17 @@ def _missing_folder(model: str) -> str | None:
     if not Path(model).is_dir():
         return f"{model}: there is no such folder"
     return None if (Path(model) / "config.json").is_file() else f"{model}: the folder holds no config.json"
+
+
+def _missing_weights(config: ExperimentConfig) -> str | None:
+    if config.weights == "random" or not config.model.startswith(("./", "../", "/")):
+        return None
+    kinds = ("*.safetensors",) if config.pytorch.use_safetensors else ("*.safetensors", "*.bin", "*.pt")
+    if any(next(Path(config.model).glob(kind), None) for kind in kinds):
+        return None
+    return (
+        f"{config.model}: the folder holds no {' or '.join(kinds)}: add the weights, or set weights: random"
+    )
 
 
 def _unreadable(model: str, exc: BackendError) -> ModelFacts:
