@@ -26,3 +26,9 @@ def test_a_name_on_the_hub_stays_one(tmp_path: Path) -> None:
     grid = tmp_path / "grid.yaml"
     grid.write_text("model: acme/m\n")
     assert load_sweep(grid).shared["model"] == "acme/m"
+
+
+def test_a_name_longer_than_any_path_is_no_path(tmp_path: Path) -> None:
+    grid = tmp_path / "grid.yaml"
+    grid.write_text(f"model: acme/{'m' * 5000}\n")
+    assert load_sweep(grid).contents == {}

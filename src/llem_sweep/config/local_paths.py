@@ -48,7 +48,8 @@ def _looks_local(field: str, node: Node) -> str | None:
     if field not in ("model", "dataset") or not isinstance(value, str) or is_local(value) or "/" not in value:
         return None
     places = (node.place.folder / value, Path(value))
-    if not any(place.exists() for place in places):
+    # Unlike Path.exists, this takes a name that no file could have for one that isn't there.
+    if not any(os.path.exists(place) for place in places):
         return None
     return f"{value} names a {field} on the Hub, but is there as a path as well: write ./{value} for that"
 
