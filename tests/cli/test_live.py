@@ -190,3 +190,10 @@ def console_on(stream: io.StringIO) -> Console:
     return Console(
         file=stream, force_terminal=True, width=80, height=30, markup=False, highlight=False, _environ={}
     )
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_of_a_long_name_the_end_is_shown(width: int) -> None:
+    name = " ".join(f"some_long_field_{number}=value" for number in range(9)) + " batch_size=8"
+    lines = drawn(progress(workers=1)._replace(workers=(worker(0, experiment=name),)), width)
+    assert any("…" in line and "batch_size=8" in line for line in lines)

@@ -100,18 +100,30 @@ def worker_table(workers: tuple[WorkerState, ...], width: int, room: int) -> Tab
     table.add_column("temp", no_wrap=True, width=5, justify="right")
     shown = workers if len(workers) <= room else workers[: room - 1]
     for worker in shown:
-        table.add_row(*_worker_cells(worker, wide))
+        table.add_row(*_worker_cells(worker, wide, _experiment_width(table, width)))
     if left_out := workers[len(shown) :]:
         busy = sum(1 for worker in left_out if worker.experiment is not None)
         table.add_row(Text(f"{len(left_out)} more, {busy} busy", "dim"))
     return table
 
 
-def _worker_cells(worker: WorkerState, wide: bool) -> list[RenderableType]:
+def _experiment_width(table: Table, width: int) -> int:
+    """Characters that the table leaves for the experiment's name."""
+    fixed = sum((column.width or 0) + 2 for column in table.columns)
+    ratios = {str(column.header): column.ratio or 0 for column in table.columns}
+    return max(8, (width - fixed) * ratios["experiment"] // sum(ratios.values()) - 1)
+
+
+def _end_of(text: str, width: int) -> str:
+    """The end of a long name: what varies fastest, and so tells neighbours apart, stands last."""
+    return text if len(text) <= width else "…" + text[-(width - 1) :]
+
+
+def _worker_cells(worker: WorkerState, wide: bool, width: int) -> list[RenderableType]:
     idle = worker.experiment is None
     board = outside(worker.board.removeprefix("NVIDIA "), "dim" if not wide else "")
     model = outside(short_model(worker.model) if worker.model else "")
-    experiment = outside(worker.experiment or "", "" if wide else "dim")
+    experiment = outside(_end_of(worker.experiment or "", width), "" if wide else "dim")
     name = outside(worker.name)
     texts = [name, board, model, experiment] if wide else [_two(name, board), _two(model, experiment)]
     return [

@@ -60,9 +60,7 @@ def summary_report(result: SweepResult, width: int, *, verbose: bool = False) ->
     yield Text()
     yield headline(result)
     if result.failed:
-        yield Text(
-            "Failed experiments stay so on --resume; to run one again, remove its folder first.", "dim"
-        )
+        yield Text("Failed experiments stay so on --resume; remove one's folder to run it again.", "dim")
     if result.interrupted:
         yield outside(f"Run the rest with: llem-sweep --resume {shlex.quote(str(result.folder))}")
     yield outside(str(result.folder))
