@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 
 import torch
 import transformers
@@ -25,6 +26,8 @@ class PyTorchBackend:
     def __init__(self, clock: Clock) -> None:
         self._facts: dict[str, ModelFacts] = {}
         self._hub_unreachable = False
+        # The Hub client tells of every retry, over whatever is drawn; in the end it raises all the same.
+        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
 
     @property
     def version(self) -> str:
