@@ -6,13 +6,13 @@ from llem_sweep.cli.wording import (
     count,
     duration,
     energy,
-    point,
     progress_counts,
     progress_times,
     short_model,
     significant,
 )
 from llem_sweep.execution.progress import Progress
+from llem_sweep.plan.values import point
 
 
 @pytest.mark.parametrize(

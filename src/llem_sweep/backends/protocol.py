@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
-from llem_sweep.clock import Clock
 from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.phases import Phase
 from llem_sweep.plan.types import ModelFacts
@@ -100,6 +99,3 @@ class Backend(Protocol):
 
         Raises ModelLoadError, GpuMemoryError or DeviceFaultError.
         """
-
-
-BackendFactory = Callable[[Clock], Backend]

@@ -9,10 +9,12 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from llem_sweep.cli.escape import outside
-from llem_sweep.cli.wording import count, point
+from llem_sweep.cli.wording import count
+from llem_sweep.execution.tally import label
+from llem_sweep.plan.values import point
 
 if TYPE_CHECKING:
-    from llem_sweep.plan.types import PlannedExperiment, RefusedExperiment, SkippedPoint
+    from llem_sweep.plan.types import RefusedExperiment, SkippedPoint
 
 REASONS_SHOWN = 10
 NAMES_SHOWN = 3
@@ -32,13 +34,8 @@ def skipped_points(points: Sequence[SkippedPoint], *, verbose: bool) -> Iterator
 
 def refused_experiments(refused: Sequence[RefusedExperiment], *, verbose: bool) -> Iterator[Text]:
     """The experiments that can't run here, under their reasons."""
-    named = [(_named(each.experiment), f"{each.refusal}: {each.reason}") for each in refused]
+    named = [(label(each.experiment), f"{each.refusal}: {each.reason}") for each in refused]
     return _under_reasons("Refused: can't run here", named, "experiment", verbose)
-
-
-def _named(experiment: PlannedExperiment) -> str:
-    cycle = f" cycle={experiment.cycle}" if experiment.cycle > 1 else ""
-    return (point(experiment.varied) or experiment.config.model) + cycle
 
 
 def _under_reasons(title: str, points: Sequence[tuple[str, str]], noun: str, verbose: bool) -> Iterator[Text]:

@@ -11,7 +11,8 @@ from rich.text import Text
 
 from llem_sweep.cli.escape import outside
 from llem_sweep.cli.listing import refused_experiments, skipped_points
-from llem_sweep.cli.wording import count, point, short_model
+from llem_sweep.cli.wording import count, short_model
+from llem_sweep.plan.values import point
 
 if TYPE_CHECKING:
     from llem_sweep.plan.types import ClusterShape, NodeShape, PlannedExperiment

@@ -15,7 +15,8 @@ from rich.text import Text
 
 from llem_sweep.cli.escape import outside
 from llem_sweep.cli.listing import refused_experiments, skipped_points
-from llem_sweep.cli.wording import UNKNOWN, count, energy, point, short_model, significant
+from llem_sweep.cli.wording import UNKNOWN, count, energy, short_model, significant
+from llem_sweep.plan.values import point
 
 if TYPE_CHECKING:
     from llem_sweep.report.summary import BoardEnergy

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from llem_sweep.execution.progress import Progress
 
 UNKNOWN = "–"
@@ -69,16 +67,6 @@ def progress_times(progress: Progress) -> str:
     if progress.energy_j is not None:
         parts.append(energy(progress.energy_j))
     return ", ".join(parts)
-
-
-def point(varied: Mapping[str, object]) -> str:
-    """The fields of a point, for example ``precision=bf16 batch_size=8``; the sections' names are left out."""
-    return " ".join(f"{name.rsplit('.', 1)[-1]}={_plain(value)}" for name, value in varied.items())
-
-
-def _plain(value: object) -> object:
-    """As YAML writes it."""
-    return "null" if value is None else value
 
 
 def short_model(model: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from llem_sweep.clock import Clock
 from llem_sweep.execution.progress import FailureNote, Progress, SweepView, WorkerState
 from llem_sweep.plan.types import PlannedExperiment
+from llem_sweep.plan.values import point
 from llem_sweep.results.outcome import Failed, Outcome
 
 SHOW_EVERY_S = 0.2
@@ -85,12 +86,8 @@ class Tally:
 
 def label(experiment: PlannedExperiment) -> str:
     """What distinguishes an experiment, for people."""
-    parts = [
-        f"{name.rsplit('.', 1)[-1]}={'null' if value is None else value}"
-        for name, value in experiment.varied.items()
-    ]
-    cycle = [f"cycle {experiment.cycle}"] if experiment.cycle > 1 else []
-    return " ".join([*parts, *cycle]) or experiment.config.model
+    cycle = f" cycle={experiment.cycle}" if experiment.cycle > 1 else ""
+    return (point(experiment.varied) or experiment.config.model) + cycle
 
 
 def _labelled(state: WorkerState, experiment: PlannedExperiment | None) -> WorkerState:

@@ -38,3 +38,13 @@ def compact(value: Any) -> Scalar:
     if value is None or isinstance(value, (str, int, float)):
         return value
     return str(value)
+
+
+def point(varied: Mapping[str, object]) -> str:
+    """The fields of a point, for example ``precision=bf16 batch_size=8``; the sections' names are left out.
+
+    Nothing is written ``null``, as in YAML.
+    """
+    return " ".join(
+        f"{name.rsplit('.', 1)[-1]}={'null' if value is None else value}" for name, value in varied.items()
+    )
