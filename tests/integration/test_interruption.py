@@ -129,7 +129,7 @@ def test_a_second_ctrl_c_stops_at_once(ray_address: str, write_sweep: WriteSweep
     time.sleep(0.5)
     assert driver.poll() is None, "the first one waits"
     driver.send_signal(signal.SIGINT)
-    text, _ = driver.communicate(timeout=20)
+    text, _ = driver.communicate(timeout=60)
     assert driver.returncode == 130, text
     assert "--resume" in text
 
@@ -150,6 +150,6 @@ def test_a_second_ctrl_c_ends_a_model_that_computes_in_this_process(tmp_path: Pa
     driver.send_signal(signal.SIGINT)
     time.sleep(0.5)
     driver.send_signal(signal.SIGINT)
-    text, _ = driver.communicate(timeout=30)
+    text, _ = driver.communicate(timeout=90)
     assert driver.returncode == 130, text
     assert "terminate called" not in text
