@@ -23,10 +23,13 @@ from llem_sweep.results.experiment import ExperimentResult
 from llem_sweep.results.outcome import Failed, FailureKind, Stage
 from llem_sweep.results.parts import (
     AggregationMetadata,
+    DeviceEnergy,
     EffectiveConfig,
     EnergyBreakdown,
     ExtendedEfficiencyMetrics,
+    IdlePower,
     LatencyStatistics,
+    MethodEnergy,
     MultiGPUMetrics,
     ProcessResult,
     SamplerInfo,
@@ -34,6 +37,7 @@ from llem_sweep.results.parts import (
     ThermalThrottleInfo,
     WarmupResult,
 )
+from llem_sweep.results.sensors import BoardSensors, SensorTiming
 from llem_sweep.results.warnings import MeasurementWarning, WarningCode
 
 START = datetime(2026, 3, 4, 5, 6, 7, 890123, tzinfo=UTC)
@@ -134,7 +138,53 @@ def _parts() -> dict[str, Any]:
             baseline_timestamp=START - timedelta(seconds=90),
             baseline_cache_age_sec=60.0,
             energy_methods=("counter", "counter"),
+            raw_uncertainty_j=12.0,
+            adjusted_uncertainty_j=20.0,
+            baseline_uncertainty_w=1.3,
+            baseline_kind="cold",
+            idle=(
+                IdlePower(
+                    kind="cold",
+                    when="before",
+                    power_w=140.0,
+                    uncertainty_w=1.3,
+                    power_per_device_w=(80.0, 60.0),
+                    method="counter",
+                    timestamp=START - timedelta(seconds=90),
+                    duration_s=30.0,
+                    age_s=60.0,
+                ),
+            ),
+            gain_error_pct=(-6.0, 11.0),
         ),
+        "energy_uncertainty_j": 12.0,
+        "energy_adjusted_uncertainty_j": 20.0,
+        "avg_energy_per_token_uncertainty_j": 0.012,
+        "energy_per_device_uncertainty_j": (9.0, 8.0),
+        "energy_coverage": 0.95,
+        "energy_estimator": "1",
+        "device_energies": tuple(
+            DeviceEnergy(
+                energy_j=energy_j,
+                uncertainty_j=uncertainty_j,
+                method="counter",
+                methods=(MethodEnergy(method="counter", energy_j=energy_j, uncertainty_j=uncertainty_j),),
+                reason="none",
+            )
+            for energy_j, uncertainty_j in ((3000.0, 9.0), (2000.0, 8.0))
+        ),
+        "sensors": (
+            BoardSensors(
+                counter=SensorTiming(update_period_s=0.1),
+                power=SensorTiming(update_period_s=0.1, window_s=1.0),
+                instant=SensorTiming(update_period_s=0.1, window_s=0.025),
+                source="prior",
+                generation="hopper",
+                measured=("counter.update_period_s",),
+                measured_at=START,
+            ),
+        )
+        * 2,
         "multi_gpu": MultiGPUMetrics(
             num_gpus=2,
             energy_per_gpu_j=(3000.0, 2000.0),

@@ -106,19 +106,19 @@ class SimulatedClock:
             if ticker.stopped:
                 continue
             self._now_s = max(self._now_s, due_s)
-            ticker.fire()
-            ticker.count += 1
-            self._push(ticker)
+            self._fire(ticker)
         self._now_s = max(self._now_s, end_s)
 
     def every(self, period_s: float, call: Callable[[], None]) -> Ticker:
         ticker = _SimulatedTicker(self._now_s, period_s, call)
-        ticker.fire()
-        ticker.count = 1
-        self._push(ticker)
+        self._fire(ticker)
         return ticker
 
-    def _push(self, ticker: _SimulatedTicker) -> None:
+    def _fire(self, ticker: _SimulatedTicker) -> None:
+        ticker.call()
+        # A call that itself slept skips the periods it missed, as those of the system clock do.
+        passed = int((self._now_s - ticker.start_s) / ticker.period_s)
+        ticker.count = max(ticker.count, passed) + 1
         heapq.heappush(
             self._due, (ticker.start_s + ticker.count * ticker.period_s, next(self._order), ticker)
         )
@@ -128,7 +128,7 @@ class _SimulatedTicker:
     def __init__(self, start_s: float, period_s: float, call: Callable[[], None]) -> None:
         self.start_s = start_s
         self.period_s = period_s
-        self.fire = call
+        self.call = call
         self.count = 0
         self.stopped = False
 

@@ -15,6 +15,8 @@ class Phase(StrEnum):
     IDLE = "idle"
     BASELINE = "baseline"
     LOAD = "load"
+    CONTEXT = "context"
+    """Model resident, nothing running: the idle power that inference starts from."""
     WARM_UP = "warm-up"
     SETTLE = "settle"
     PREFILL = "prefill"

@@ -17,6 +17,7 @@ from llem_sweep.cli.app import main
 from llem_sweep.cli.library import Where
 from llem_sweep.config.sweep import SweepConfig
 from llem_sweep.errors import ConfigError, LlemSweepError, NoGpuError, Problem, StoreError
+from llem_sweep.execution.doctor import Examination
 from llem_sweep.execution.progress import Progress, SweepView
 from llem_sweep.plan.types import Admission, ClusterShape, NodeShape
 from llem_sweep.sweep import DryRun, SweepResult
@@ -43,6 +44,7 @@ class FakeLibrary:
         self.runs: list[Run] = []
         self.dry_runs: list[Where] = []
         self.reports: list[Path] = []
+        self.examinations: list[tuple[bool, int | None]] = []
 
     def load_sweep(self, path: Path, overrides: Sequence[str]) -> SweepConfig:
         self.loaded.append((path, tuple(overrides)))
@@ -74,6 +76,12 @@ class FakeLibrary:
     def report_sweep(self, folder: Path) -> SweepResult:
         self.reports.append(folder)
         return self.result
+
+    def examine(
+        self, *, calibrate: bool, simulate_gpus: int | None, tell: Callable[[str], None]
+    ) -> Examination:
+        self.examinations.append((calibrate, simulate_gpus))
+        return Examination("3.11.7", {"torch": "2.13.0"}, None, (), None, simulated=False, problem="no GPU")
 
     def sweep_schema(self) -> dict[str, Any]:
         return {"title": "sweep"}
@@ -328,3 +336,11 @@ def test_a_terminal_without_unicode_gets_codes_instead_of_an_error(tmp_path: Pat
         env={"PYTHONIOENCODING": "ascii", "PATH": "/usr/bin"},
     )
     assert b"there is no file na\\xefve\\u2013" in done.stderr
+
+
+def test_the_doctor_says_what_is_wrong_and_exits_3(
+    library: FakeLibrary, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["doctor", "--calibrate", "--simulate-gpus", "2"], library) == 3
+    assert library.examinations == [(True, 2)]
+    assert "Not fit to measure" in capsys.readouterr().out

@@ -8,6 +8,7 @@ import pytest
 
 from llem_sweep.clock import SimulatedClock
 from llem_sweep.config.experiment import ExperimentConfig
+from llem_sweep.device.faults import Faults, ForeignProcess
 from llem_sweep.device.protocol import Reading
 from llem_sweep.device.simulated import SensorProfile, SimulatedGpu, simulated_boards
 from llem_sweep.errors import BackendError, BoardLostError, IdentityError
@@ -74,13 +75,24 @@ def test_one_duration_rules_the_whole_result() -> None:
     assert result.start_time.tzinfo is not None
 
 
-def test_the_baseline_is_cold_and_subtracted_over_the_same_window() -> None:
+@pytest.mark.parametrize(("kind", "idle_w"), [("cold", 70.0), ("context", 115.0)])
+def test_either_idle_power_is_subtracted_over_the_same_window(kind: str, idle_w: float) -> None:
     bench = Bench()
-    result, _ = measure(planned(), bench.rig)
+    result, _ = measure(planned(baseline={"duration_seconds": 10, "subtract": kind}), bench.rig)
     breakdown = result.energy_breakdown
     assert breakdown is not None
-    assert result.baseline_power_w == pytest.approx(70.0, rel=0.01)
-    assert breakdown.baseline_method == "cold/counter"
+    assert result.baseline_power_w == pytest.approx(idle_w, rel=0.01)
+    assert breakdown.baseline_kind == kind
+    assert breakdown.baseline_method == f"{kind}/counter"
+    assert [(idle.kind, idle.when) for idle in breakdown.idle] == [
+        ("cold", "before"),
+        ("context", "before"),
+        ("context", "after"),
+    ]
+    true_net_j = bench.gpus[0].true_energy_j(*bench.window_s()) - idle_w * 12.0
+    assert result.energy_adjusted_uncertainty_j is not None
+    assert result.energy_adjusted_j == pytest.approx(true_net_j, abs=result.energy_adjusted_uncertainty_j)
+    assert result.energy_adjusted_uncertainty_j < 0.02 * true_net_j
     assert result.energy_adjusted_j == pytest.approx(
         result.total_energy_j - result.baseline_power_w * 12.0  # type: ignore[operator]
     )
@@ -96,6 +108,7 @@ def test_phases_come_in_the_order_of_the_method() -> None:
         Phase.BASELINE,
         Phase.IDLE,
         Phase.LOAD,
+        Phase.CONTEXT,
         Phase.WARM_UP,
         Phase.SETTLE,
         Phase.PREFILL,
@@ -135,10 +148,30 @@ def test_a_model_that_is_loaded_already_is_not_loaded_again() -> None:
     result, _ = measure(planned(n=24), bench.rig)
     assert Phase.LOAD not in {mark.phase for mark in bench.marks}
     assert Phase.BASELINE not in {mark.phase for mark in bench.marks}
-    assert result.baseline_power_w == pytest.approx(70.0, rel=0.01), "the cold baseline is kept"
     assert result.energy_breakdown is not None
-    assert result.energy_breakdown.baseline_cache_age_sec is not None
-    assert result.energy_breakdown.baseline_cache_age_sec > 40
+    cold, context, _ = result.energy_breakdown.idle
+    assert cold.power_w == pytest.approx(70.0, rel=0.01), "the cold baseline is kept"
+    assert context.age_s > 40, "and that with the model resident"
+
+
+def test_idle_power_is_taken_again_when_it_is_old() -> None:
+    bench = Bench()
+    measure(planned(), bench.rig)
+    result, _ = measure(planned(baseline={"duration_seconds": 10, "max_age_seconds": 40}), bench.rig)
+    assert result.energy_breakdown is not None
+    assert result.energy_breakdown.idle[1].age_s < 40
+
+
+def test_idle_power_that_moved_over_the_window_is_doubted_and_taken_again() -> None:
+    clock = SimulatedClock()
+    neighbour = ForeignProcess(pid=77, begin_s=1060.0, extra_w=60.0)
+    rig = Rig((SimulatedGpu(0, clock, faults=Faults(foreign=(neighbour,))),), clock, node="here")
+    result, _ = measure(planned(), rig)
+    codes = {warning.code for warning in result.measurement_warnings}
+    assert {WarningCode.BASELINE_UNSTABLE, WarningCode.FOREIGN_PROCESS} <= codes
+    result, _ = measure(planned(), rig)
+    assert result.energy_breakdown is not None
+    assert result.energy_breakdown.idle[1].power_w == pytest.approx(175.0, rel=0.01)
 
 
 def test_energy_off_starts_no_sampler_and_waits_for_nothing() -> None:
@@ -189,9 +222,17 @@ def test_more_idle_than_total_stays_negative_with_a_warning() -> None:
     class Cooling(SimulatedGpu):
         """A board that draws far more when idle than when it works."""
 
-        def read(self) -> Reading:
-            reading = super().read()
-            return reading._replace(energy_mj=None, power_mw=10_000 if reading.sm_utilisation_pct else 90_000)
+        def read(self, *, slow: bool = True) -> Reading:
+            reading = super().read(slow=slow)
+            return reading._replace(
+                energy_mj=None, instant_mw=None, power_mw=10_000 if self._busy else 90_000
+            )
+
+        def on_phase(self, mark: PhaseMark) -> None:
+            self._busy = mark.phase in (Phase.PREFILL, Phase.DECODE)
+            super().on_phase(mark)
+
+        _busy = False
 
     clock = SimulatedClock()
     rig = Rig((Cooling(0, clock),), clock, node="here")
@@ -202,7 +243,7 @@ def test_more_idle_than_total_stays_negative_with_a_warning() -> None:
 
 
 def test_a_board_lost_in_the_window_fails_the_experiment() -> None:
-    bench = Bench(sensor=SensorProfile(lost_at_s=1000.0 + 10 + 1 + 3 + 31 + 6))
+    bench = Bench(sensor=SensorProfile(lost_at_s=1000.0 + 2 * (10 + 1.1) + 2 * 0.6 + 3 + 30 + 8))
     with pytest.raises(BoardLostError):
         measure(planned(), bench.rig)
     assert bench.rig.phases.current.phase in (Phase.PREFILL, Phase.DECODE, Phase.COOL)

@@ -16,9 +16,9 @@ from llem_sweep.harness.measure import measure
 from llem_sweep.harness.rig import Rig
 from llem_sweep.phases import Phase
 from llem_sweep.plan.types import PlannedExperiment
-from llem_sweep.sampling.energy import device_energy
-from llem_sweep.sampling.recording import Sample
-from llem_sweep.sampling.sidecar import decode_timeseries
+from llem_sweep.sampling.account import take_account
+from llem_sweep.sampling.sampler import SAMPLE_PERIOD_S
+from llem_sweep.sampling.sidecar import decode_evidence, decode_timeseries
 from probe_backend import REQUESTS_PER_BATCH, Probe, install_probe
 
 
@@ -34,9 +34,9 @@ class CountingGpu(SimulatedGpu):
         super().on_phase(mark)
         self.now = mark.phase
 
-    def read(self) -> Reading:
+    def read(self, *, slow: bool = True) -> Reading:
         self.reads[self.now] += 1
-        return super().read()
+        return super().read(slow=slow)
 
 
 @pytest.fixture
@@ -68,28 +68,20 @@ def test_one_sampler_reads_each_board_and_every_reading_is_in_the_sidecar(
     _, parquet = measure(planned(gpus=2), Rig(gpus, clock, node="here"))
     rows = Counter((row["device"], row["phase"]) for row in decode_timeseries(parquet).to_pylist())
     for device, gpu in enumerate(gpus):
-        read = {
-            phase: count for phase, count in gpu.reads.items() if phase not in (Phase.BASELINE, Phase.IDLE)
-        }
+        read = {phase: count for phase, count in gpu.reads.items() if phase is not Phase.IDLE}
         assert read == {phase: rows[device, phase] for phase in read}
-        assert read[Phase.DECODE] == pytest.approx(10.0 / 0.02, rel=0.01)
+        assert read[Phase.DECODE] == pytest.approx(10.0 / SAMPLE_PERIOD_S, rel=0.01)
 
 
 def test_the_energy_reported_is_that_of_the_sidecar(probe: Probe, clock: SimulatedClock) -> None:
     probe.batch_s = 1.0
     result, parquet = measure(planned(), Rig((SimulatedGpu(0, clock),), clock, node="here"))
-    samples = [
-        Sample(
-            row["timestamp_s"],
-            0,
-            Phase(row["phase"]),
-            Reading(row["energy_mj"], None, None, None, None, None),
-        )
-        for row in decode_timeseries(parquet).to_pylist()
-    ]
-    assert result.sampler is not None
-    again = device_energy(samples, 0.0, result.total_inference_time_sec, result.sampler.period_s)
-    assert again.energy_j == pytest.approx(result.total_energy_j, rel=1e-6)
+    again = decode_evidence(parquet)
+    assert again is not None
+    account = take_account(again, "context")
+    assert account.total_j == result.total_energy_j
+    assert account.total_uncertainty_j == result.energy_uncertainty_j
+    assert account.adjusted_j == result.energy_adjusted_j
 
 
 def test_work_still_queued_on_the_device_is_inside_the_window(probe: Probe, clock: SimulatedClock) -> None:

@@ -5,6 +5,7 @@ from datetime import UTC
 import pytest
 
 from llem_sweep.clock import SimulatedClock
+from llem_sweep.device.protocol import Health
 from llem_sweep.device.simulated import SensorProfile, SimulatedGpu, simulated_boards
 from llem_sweep.errors import BoardLostError
 from llem_sweep.phases import Phase, PhaseStream
@@ -14,35 +15,35 @@ from llem_sweep.sampling.baseline import measure_baseline
 class BusyGpu(SimulatedGpu):
     """A board that others compute on."""
 
-    def foreign_processes(self) -> tuple[int, ...] | None:
-        return (41, 7)
+    def health(self) -> Health:
+        return Health(foreign=(41, 7))
 
 
 class SecretiveGpu(SimulatedGpu):
     """A board whose driver doesn't tell who is on it."""
 
-    def foreign_processes(self) -> tuple[int, ...] | None:
-        return None
+    def health(self) -> Health:
+        return Health(foreign=None)
 
 
 def test_it_is_the_mean_power_of_each_board_while_nothing_runs() -> None:
     clock = SimulatedClock()
     boards = simulated_boards([0, 3], clock)
     phases = PhaseStream(clock)
-    start_s = clock.monotonic()
     baseline = measure_baseline(boards, clock, phases, 5.0)
+    start_s = baseline.span.start_s
     expected = [board.true_energy_j(start_s, start_s + 5.0) / 5.0 for board in boards]
-    assert baseline.power_w_per_device == pytest.approx(expected, rel=0.005)
+    assert baseline.estimate.power_per_device_w == pytest.approx(expected, rel=0.005)
     assert baseline.power_w == pytest.approx(sum(expected), rel=0.005)
-    assert baseline.method == "counter"
+    assert baseline.estimate.method == "counter"
     assert phases.current.phase is Phase.BASELINE
 
 
 def test_it_says_when_it_was_taken_and_for_how_long() -> None:
     clock = SimulatedClock(start_s=50.0)
     baseline = measure_baseline(simulated_boards([0], clock), clock, PhaseStream(clock), 2.0)
-    assert baseline.duration_s == pytest.approx(2.0)
-    assert baseline.ended_s == pytest.approx(52.0)
+    assert baseline.span.duration_s == pytest.approx(2.0)
+    assert baseline.span.end_s == pytest.approx(52.5)
     assert baseline.timestamp.tzinfo is UTC
     assert {sample.phase for sample in baseline.recording.samples} == {Phase.BASELINE}
 
@@ -51,7 +52,7 @@ def test_without_a_counter_it_comes_from_power() -> None:
     clock = SimulatedClock()
     board = SimulatedGpu(0, clock, sensor=SensorProfile(has_counter=False))
     baseline = measure_baseline([board], clock, PhaseStream(clock), 1.0)
-    assert baseline.method == "power"
+    assert baseline.estimate.method == "mean_power"
     assert baseline.power_w == pytest.approx(70.0)
 
 
@@ -59,12 +60,12 @@ def test_a_board_that_reports_nothing_makes_the_total_unknown_and_not_zero() -> 
     clock = SimulatedClock()
     silent = SimulatedGpu(1, clock, sensor=SensorProfile(has_counter=False, has_power=False))
     baseline = measure_baseline([SimulatedGpu(0, clock), silent], clock, PhaseStream(clock), 1.0)
-    known_w, unknown_w = baseline.power_w_per_device
+    known_w, unknown_w = baseline.estimate.power_per_device_w
     assert known_w == pytest.approx(70.0, rel=0.03)
     assert unknown_w is None
     assert baseline.power_w is None
     alone = measure_baseline([silent], clock, PhaseStream(clock), 1.0)
-    assert (alone.power_w, alone.method) == (None, None)
+    assert (alone.power_w, alone.estimate.method) == (None, None)
 
 
 def test_others_on_the_board_are_reported() -> None:

@@ -12,7 +12,7 @@ from llem_sweep.clock import SimulatedClock
 from llem_sweep.device.protocol import Reading
 from llem_sweep.device.simulated import PowerProfile, SensorProfile, SimulatedGpu
 from llem_sweep.phases import Phase, PhaseStream
-from llem_sweep.sampling.energy import RUN_ON_LIMIT_S, device_energy, needs_more, tick_period_s
+from llem_sweep.sampling.energy import RUN_ON_LIMIT_S, device_energy, needs_more
 from llem_sweep.sampling.recording import Recording, Sample
 from llem_sweep.sampling.sampler import Sampler
 
@@ -138,16 +138,17 @@ def test_a_recording_that_ends_with_the_window_extrapolates_by_the_last_interval
     assert estimate.energy_j == pytest.approx(400 * (end_s - start_s), rel=0.02)
 
 
-@pytest.mark.parametrize("window_s", [0.01, 0.1, 0.9])
-def test_a_window_with_fewer_than_two_ticks_is_unknown_and_not_zero(window_s: float) -> None:
+@pytest.mark.parametrize("window_s", [0.01, 0.1])
+def test_a_window_without_a_tick_is_unknown_and_not_zero(window_s: float) -> None:
     bench = Bench(sensor=SensorProfile(tick_s=0.5, offset_s=0.2))
     samples = bench.record(5.0)
     start_s = 1002.25
     estimate = device_energy(samples, start_s, start_s + window_s, PERIOD_S)
     assert estimate.energy_j is None
+    assert estimate.uncertainty_j is None
     assert estimate.resolvable
     assert estimate.reason is not None
-    assert "two are needed" in estimate.reason
+    assert "didn't tick" in estimate.reason
 
 
 def test_a_counter_that_goes_backwards_gives_no_energy() -> None:
@@ -181,14 +182,6 @@ def test_a_stall_of_the_sampler_does_not_shift_the_tick_behind_it() -> None:
     assert energy_j == pytest.approx(1600, rel=0.015)
 
 
-def test_without_a_counter_power_is_integrated_by_trapezoids_clipped_to_the_window() -> None:
-    # Power rises by 1 W a second, so that the integral is exact only with exact ends.
-    samples = [sample(0.03 * n, power_mw=round(30 * n)) for n in range(300)]
-    estimate = device_energy(samples, 1.01, 5.02, 0.03)
-    assert estimate.method == "power"
-    assert estimate.energy_j == pytest.approx((5.02**2 - 1.01**2) / 2, rel=1e-6)
-
-
 def test_power_of_a_board_without_counter_agrees_with_the_truth_at_constant_power() -> None:
     bench = Bench(sensor=SensorProfile(has_counter=False))
     samples = bench.record(4.0)
@@ -207,12 +200,10 @@ def test_power_with_too_few_samples_or_a_long_gap_gives_no_energy() -> None:
 
 def test_a_board_that_reports_nothing_is_told_from_a_window_too_short() -> None:
     silent = [sample(0.02 * n) for n in range(100)]
-    assert device_energy(silent, 0.5, 1.5, PERIOD_S) == (
-        None,
-        None,
-        "the board's driver reports neither energy nor power",
-        False,
-    )
+    unmetered = device_energy(silent, 0.5, 1.5, PERIOD_S)
+    assert unmetered.energy_j is None
+    assert unmetered.reason == "the board's driver reports neither energy nor power"
+    assert not unmetered.resolvable
     assert device_energy([], 0.5, 1.5, PERIOD_S).energy_j is None
     assert device_energy(silent, 0.5, 0.5, PERIOD_S).energy_j is None
 
@@ -220,14 +211,6 @@ def test_a_board_that_reports_nothing_is_told_from_a_window_too_short() -> None:
 def test_samples_of_several_boards_are_refused() -> None:
     with pytest.raises(ValueError, match="several boards"):
         device_energy([sample(0, 1), sample(0, 1, device=1)], 0, 1, PERIOD_S)
-
-
-@pytest.mark.parametrize("tick_s", [0.06, 0.1, 0.5])
-def test_the_tick_is_found_in_the_samples(tick_s: float) -> None:
-    assert tick_period_s(Bench(sensor=SensorProfile(tick_s=tick_s)).record(5.0)) == pytest.approx(
-        tick_s, abs=1e-6
-    )
-    assert tick_period_s([sample(0.02 * n, energy_mj=7) for n in range(100)]) is None
 
 
 def test_sampling_goes_on_until_every_board_ticked_after_the_end() -> None:
@@ -243,7 +226,7 @@ def test_sampling_goes_on_until_every_board_ticked_after_the_end() -> None:
         while needs_more(sampler.recording(), end_s, clock.monotonic()):
             clock.sleep(PERIOD_S)
         recording = sampler.stop()
-    assert 0.48 <= clock.monotonic() - end_s <= 0.53
+    assert 1.48 <= clock.monotonic() - end_s <= 1.53
     for device in (0, 1):
         estimate = device_energy(recording.of_device(device), end_s - 2.0, end_s, PERIOD_S)
         assert estimate.energy_j == pytest.approx(800, rel=0.01)
@@ -258,7 +241,7 @@ def test_sampling_never_goes_on_for_ever() -> None:
     assert not needs_more(Recording((), PERIOD_S, None), 3.9, 3.9)
 
 
-def test_without_a_counter_one_sample_after_the_end_is_enough() -> None:
+def test_without_a_counter_power_is_read_for_the_longest_window_after_the_end() -> None:
     read = Recording(tuple(sample(0.02 * n, power_mw=7) for n in range(200)), PERIOD_S, None)
-    assert not needs_more(read, 3.97, 3.99)
-    assert needs_more(read, 3.99, 3.99)
+    assert not needs_more(read, 2.77, 3.99)
+    assert needs_more(read, 2.79, 3.99)

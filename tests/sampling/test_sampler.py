@@ -7,7 +7,8 @@ from llem_sweep.device.protocol import Reading
 from llem_sweep.device.simulated import SensorProfile, SimulatedGpu, simulated_boards
 from llem_sweep.errors import BoardLostError
 from llem_sweep.phases import Phase, PhaseStream
-from llem_sweep.sampling.sampler import Sampler
+from llem_sweep.sampling.recording import Recording
+from llem_sweep.sampling.sampler import SAMPLE_PERIOD_S, Sampler
 
 
 def test_every_board_is_read_once_a_period_in_device_order() -> None:
@@ -40,8 +41,8 @@ class SlowGpu(SimulatedGpu):
         super().__init__(0, clock)
         self._slow_clock = clock
 
-    def read(self) -> Reading:
-        reading = super().read()
+    def read(self, *, slow: bool = True) -> Reading:
+        reading = super().read(slow=slow)
         self._slow_clock._now_s += 0.01
         return reading
 
@@ -99,7 +100,7 @@ def test_over_no_board_nothing_is_started_and_nothing_recorded() -> None:
     clock = SimulatedClock()
     with Sampler((), clock, PhaseStream(clock)) as sampler:
         clock.sleep(1.0)
-        assert sampler.stop() == ((), 0.02, None)
+        assert sampler.stop() == Recording((), SAMPLE_PERIOD_S, None)
     assert sampler.latest() == ()
 
 

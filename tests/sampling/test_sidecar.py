@@ -1,16 +1,28 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import UTC, datetime
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from llem_sweep.clock import SimulatedClock
 from llem_sweep.device.protocol import Reading
+from llem_sweep.device.sensors import GENERATIONS
 from llem_sweep.device.simulated import SimulatedGpu, simulated_boards
 from llem_sweep.phases import Phase, PhaseStream
 from llem_sweep.results.environment import BoardInfo
-from llem_sweep.sampling.energy import device_energy
+from llem_sweep.sampling.account import Evidence, Span, take_account
 from llem_sweep.sampling.recording import Recording, Sample
 from llem_sweep.sampling.sampler import Sampler
-from llem_sweep.sampling.sidecar import decode_timeseries, empty_timeseries, encode_timeseries
+from llem_sweep.sampling.sidecar import (
+    SidecarError,
+    decode_evidence,
+    decode_timeseries,
+    empty_timeseries,
+    encode_timeseries,
+)
 
 REAL = BoardInfo(uuid="GPU-1", name="board", index=4, memory_total_mb=80_000.0)
 
@@ -31,15 +43,25 @@ def recorded() -> tuple[Recording, list[BoardInfo]]:
         return sampler.stop(), [board.info for board in boards]
 
 
+STARTED = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def evidence(recording: Recording, devices: int, start_s: float = 51.0, end_s: float = 54.0) -> Evidence:
+    window = Span("window", "during", "window", start_s, end_s)
+    return Evidence({"window": recording}, (window,), (GENERATIONS["hopper"],) * devices)
+
+
 def test_every_sample_is_a_row_with_its_own_board() -> None:
     recording, boards = recorded()
-    table = decode_timeseries(encode_timeseries(recording, boards, 51.0, 54.0))
+    table = decode_timeseries(encode_timeseries(evidence(recording, 2), boards, STARTED))
     rows = table.to_pylist()
     assert len(rows) == len(recording.samples)
     for row, sample in zip(rows, recording.samples, strict=True):
         assert row == {
             "timestamp_s": pytest.approx(sample.at_s - 51.0),
             "monotonic_s": sample.at_s,
+            "wall_s": pytest.approx(STARTED.timestamp() + sample.at_s - 51.0),
+            "recording": "window",
             "device": sample.device,
             "gpu_index": (5, 2)[sample.device],
             "gpu_uuid": boards[sample.device].uuid,
@@ -47,69 +69,95 @@ def test_every_sample_is_a_row_with_its_own_board() -> None:
             "in_window": 51.0 <= sample.at_s <= 54.0,
             "energy_mj": sample.reading.energy_mj,
             "power_w": pytest.approx((sample.reading.power_mw or 0) / 1000),
+            "instant_power_w": pytest.approx((sample.reading.instant_mw or 0) / 1000),
             "temperature_c": sample.reading.temperature_c,
             "memory_used_mb": sample.reading.memory_used_mb,
             "memory_total_mb": 80_000.0,
             "sm_utilisation_pct": sample.reading.sm_utilisation_pct,
+            "sm_clock_mhz": sample.reading.sm_clock_mhz,
             "throttle_reasons": sample.reading.throttle_reasons,
         }
     assert rows[0]["timestamp_s"] == pytest.approx(-1.0)
 
 
-def test_the_energy_can_be_computed_again_from_the_file() -> None:
+def test_the_evidence_comes_back_bit_for_bit() -> None:
     recording, boards = recorded()
-    table = decode_timeseries(encode_timeseries(recording, boards, 51.0, 54.0))
-    for device in (0, 1):
-        again = [
-            Sample(
-                row["monotonic_s"],
-                row["device"],
-                Phase(row["phase"]),
-                Reading(row["energy_mj"], None, None, None, None, None),
-            )
-            for row in table.to_pylist()
-            if row["device"] == device
-        ]
-        assert device_energy(again, 51.0, 54.0, 0.02) == device_energy(
-            recording.of_device(device), 51.0, 54.0, 0.02
-        )
+    cold = Recording(recording.samples[:200], 0.02, None)
+    whole = Evidence(
+        {"cold": cold, "window": recording},
+        (Span("cold", "before", "cold", 50.5, 51.0), Span("window", "during", "window", 51.0, 54.0)),
+        (GENERATIONS["hopper"], GENERATIONS["volta"]),
+    )
+    again = decode_evidence(encode_timeseries(whole, boards, STARTED))
+    assert again is not None
+    assert again.spans == whole.spans
+    assert again.sensors == whole.sensors
+    for name, own in whole.recordings.items():
+        assert again.recordings[name].samples == own.samples
+        assert again.recordings[name].period_s == own.period_s
+    assert take_account(again, "cold") == take_account(whole, "cold")
+
+
+@given(st.lists(st.tuples(*[st.none() | st.integers(0, 2**31)] * 3), min_size=1, max_size=20))
+def test_every_reading_comes_back_as_it_was(
+    readings: list[tuple[int | None, int | None, int | None]],
+) -> None:
+    samples = tuple(
+        Sample(1.0 + n / 7, 0, Phase.DECODE, Reading(energy, power, None, None, None, None, instant))
+        for n, (energy, power, instant) in enumerate(readings)
+    )
+    written = encode_timeseries(evidence(Recording(samples, 0.02, None), 1), [REAL], STARTED)
+    again = decode_evidence(written)
+    assert again is not None
+    assert again.recordings["window"].samples == samples
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[:-40], lambda data: b"", lambda data: b"not parquet at all"]
+)
+def test_a_damaged_file_is_refused(damage: Callable[[bytes], bytes]) -> None:
+    recording, boards = recorded()
+    with pytest.raises(SidecarError, match="can't be read"):
+        decode_evidence(damage(encode_timeseries(evidence(recording, 2), boards, STARTED)))
 
 
 def test_what_was_not_read_is_null_and_never_zero() -> None:
     nothing = Sample(1.0, 0, Phase.DECODE, Reading(None, None, None, None, None, None))
     unknown_board = REAL.model_copy(update={"memory_total_mb": None})
     (row,) = decode_timeseries(
-        encode_timeseries(Recording((nothing,), 0.02, None), [unknown_board], 0.0, 2.0)
+        encode_timeseries(evidence(Recording((nothing,), 0.02, None), 1, 0.0, 2.0), [unknown_board], STARTED)
     ).to_pylist()
     assert [name for name, value in row.items() if value is None] == [
         "energy_mj",
         "power_w",
+        "instant_power_w",
         "temperature_c",
         "memory_used_mb",
         "memory_total_mb",
         "sm_utilisation_pct",
+        "sm_clock_mhz",
         "throttle_reasons",
     ]
 
 
 def test_simulated_samples_say_so_in_a_field_and_in_words() -> None:
     recording, boards = recorded()
-    metadata = decode_timeseries(encode_timeseries(recording, boards, 51.0, 54.0)).schema.metadata
+    metadata = decode_timeseries(encode_timeseries(evidence(recording, 2), boards, STARTED)).schema.metadata
     assert metadata[b"llem_sweep.simulated"] == b"true"
     assert b"simulated" in metadata[b"llem_sweep.about"]
     real = Recording((recording.samples[0]._replace(device=0),), 0.02, None)
-    metadata = decode_timeseries(encode_timeseries(real, [REAL], 51.0, 54.0)).schema.metadata
+    metadata = decode_timeseries(encode_timeseries(evidence(real, 1), [REAL], STARTED)).schema.metadata
     assert metadata[b"llem_sweep.simulated"] == b"false"
     assert b"simulated" not in metadata[b"llem_sweep.about"]
 
 
 def test_an_empty_sidecar_has_the_same_columns() -> None:
     recording, boards = recorded()
-    full = decode_timeseries(encode_timeseries(recording, boards, 51.0, 54.0))
+    full = decode_timeseries(encode_timeseries(evidence(recording, 2), boards, STARTED))
     nothing = Recording((), 0.02, None)
     for empty in (
         decode_timeseries(empty_timeseries()),
-        decode_timeseries(encode_timeseries(nothing, [], 0, 1)),
+        decode_timeseries(encode_timeseries(evidence(nothing, 0), [], STARTED)),
     ):
         assert empty.num_rows == 0
         assert empty.schema.equals(full.schema)

@@ -23,7 +23,7 @@ def build_standin(folder: Path) -> Path:
     if command is None:
         raise RuntimeError("no C compiler on PATH; install gcc to build the stand-in NVML library")
     library = folder / LIBRARY
-    source = Path(__file__).with_name("nvml.c")
-    flags = ["-shared", "-fPIC", "-O1", "-std=gnu11", "-Wall", "-Wextra", "-Werror"]
-    subprocess.run([command, *flags, "-o", str(library), str(source), "-lm"], check=True)
+    sources = [str(Path(__file__).with_name(name)) for name in ("nvml.c", "traces.c")]
+    flags = ["-shared", "-fPIC", "-pthread", "-O1", "-std=gnu11", "-Wall", "-Wextra", "-Werror"]
+    subprocess.run([command, *flags, "-o", str(library), *sources, "-lm"], check=True)
     return library

@@ -4,7 +4,10 @@
  * times can be computed from outside (truth.py beside this file holds the same formulas). All settings come from
  * the environment; truth.py writes them.
  */
+#include "traces.h"
+
 #include <math.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +18,9 @@ enum {
     SUCCESS = 0, UNINITIALIZED = 1, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6,
     INSUFFICIENT_SIZE = 7, GPU_IS_LOST = 15
 };
-enum { MAX_BOARDS = 64, UUID_LENGTH = 41 };
+enum { UUID_LENGTH = 41 };
+enum { UNSIGNED_INT = 1, UNSIGNED_LONG_LONG = 3 };
+enum { HOPPER = 9, CLOCK_SM = 1, UNCORRECTED = 1, VOLATILE_ECC = 0 };
 
 typedef struct { int index; } Board;
 typedef struct { unsigned long long total, free, used; } Memory;
@@ -32,6 +37,14 @@ typedef struct {
     unsigned int gpu_instance, compute_instance;
 } ProcessInfo;
 
+typedef struct {
+    unsigned int field, scope;
+    long long timestamp_us, latency_us;
+    unsigned int value_type;
+    int code;
+    union { double real; unsigned int u32; unsigned long long u64; } value;
+} FieldValue;
+
 static Board boards[MAX_BOARDS];
 static int initialised = 0;
 static double initialised_at_s = 0;
@@ -39,6 +52,11 @@ static double initialised_at_s = 0;
 static double number(const char *name, double otherwise) {
     const char *text = getenv(name);
     return text && *text ? atof(text) : otherwise;
+}
+
+static unsigned long long whole(const char *name) {
+    const char *text = getenv(name);
+    return text && *text ? strtoull(text, NULL, 10) : 0;
 }
 
 /* Whether `name` is one of the comma-separated words of the variable. */
@@ -53,8 +71,11 @@ static int listed(const char *variable, const char *name) {
     return 0;
 }
 
+/* STANDIN_NOW_S stops the clock there. */
 static double now_s(void) {
     struct timespec now;
+    const char *stopped = getenv("STANDIN_NOW_S");
+    if (stopped && *stopped) return atof(stopped);
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
@@ -64,29 +85,60 @@ static int board_count(void) {
     return count < 0 ? 0 : count > MAX_BOARDS ? MAX_BOARDS : count;
 }
 
-/* The comma-separated STANDIN_POWERS_W, else 120, 180, 240, ... W. */
-static double power_w(int index) {
-    const char *at = getenv("STANDIN_POWERS_W");
-    int skip = index;
-    while (at && *at && skip > 0) {
-        at += strcspn(at, ",");
-        if (*at) at++;
-        skip--;
+typedef struct { double update_s, lag_s, offset_s, window_s, jitter_s; } Sensor;
+
+/* Those of a Hopper board. */
+static const char *const COUNTER = "0.1 0 0", *const POWER = "0.1 0 0 1", *const INSTANT = "0.1 0 0 0.025";
+
+/* "update lag offset window jitter" in seconds, the last ones 0 unless given; 0 for a reading that the board lacks, of which the variable says none. */
+static int sensor(const char *name, const char *otherwise, Sensor *into) {
+    const char *text = getenv(name);
+    memset(into, 0, sizeof *into);
+    if (!text || !*text) text = otherwise;
+    return sscanf(
+        text, "%lf %lf %lf %lf %lf", &into->update_s, &into->lag_s, &into->offset_s, &into->window_s,
+        &into->jitter_s
+    ) >= 1;
+}
+
+/* A fixed value in [-1, 1) for each update: the finaliser of SplitMix64. */
+static double unevenness(double number) {
+    uint64_t mixed = ((uint64_t)(int64_t)number + 1) * 0x9E3779B97F4A7C15u;
+    mixed = (mixed ^ mixed >> 30) * 0xBF58476D1CE4E5B9u;
+    mixed = (mixed ^ mixed >> 27) * 0x94D049BB133111EBu;
+    mixed ^= mixed >> 31;
+    return (double)(mixed >> 11) / 4503599627370496.0 - 1;
+}
+
+/* Time of the latest update, less the lag. */
+static double updated_s(const Sensor *sensor) {
+    double now = now_s(), latest = floor((now - sensor->offset_s) / sensor->update_s), found_s = -INFINITY;
+    if (sensor->jitter_s <= 0) {
+        double since_s = fmod(now - sensor->offset_s, sensor->update_s);
+        if (since_s < 0) since_s += sensor->update_s;
+        return now - since_s - sensor->lag_s;
     }
-    return at && *at ? atof(at) : 120.0 + 60.0 * index;
+    for (double number = latest - 1; number <= latest + 1; number++) {
+        double due_s = sensor->offset_s + number * sensor->update_s + sensor->jitter_s * unevenness(number);
+        if (due_s <= now) found_s = fmax(found_s, due_s);
+    }
+    return found_s - sensor->lag_s;
 }
 
-/* Integral of the power from monotonic time 0: constant, plus a square wave that begins each period high. */
-static double energy_j(int index, double at_s) {
-    double swing_w = number("STANDIN_SQUARE_W", 0), period_s = number("STANDIN_SQUARE_PERIOD_S", 0.7);
-    double phase_s = fmod(at_s, period_s);
-    double wave_s = phase_s < period_s / 2 ? phase_s : period_s - phase_s;
-    return power_w(index) * at_s + swing_w * wave_s;
+static int counter_mj(int index, unsigned long long *energy_mj) {
+    Sensor counter;
+    if (!sensor("STANDIN_COUNTER", COUNTER, &counter)) return NOT_SUPPORTED;
+    *energy_mj = (unsigned long long)floor(energy_j(index, updated_s(&counter)) * 1000);
+    return SUCCESS;
 }
 
-static double last_tick_s(void) {
-    double tick_s = number("STANDIN_TICK_S", 0.1);
-    return floor(now_s() / tick_s) * tick_s;
+static int mean_mw(int index, const char *name, const char *otherwise, unsigned int *milliwatts) {
+    Sensor power;
+    if (!sensor(name, otherwise, &power)) return NOT_SUPPORTED;
+    double end_s = updated_s(&power);
+    double mean_w = (energy_j(index, end_s) - energy_j(index, end_s - power.window_s)) / power.window_s;
+    *milliwatts = (unsigned int)lround(mean_w * 1000);
+    return SUCCESS;
 }
 
 /* What every call on a board answers before it does anything. */
@@ -174,7 +226,26 @@ int nvmlDeviceGetIndex(const Board *board, unsigned int *index) {
 
 int nvmlDeviceGetName(const Board *board, char *name, unsigned int room) {
     CHECKED("name");
-    return text(name, room, "NVIDIA H100 80GB HBM3");
+    const char *given = getenv("STANDIN_NAME");
+    return text(name, room, given && *given ? given : "NVIDIA H100 80GB HBM3");
+}
+
+int nvmlDeviceGetArchitecture(const Board *board, unsigned int *architecture) {
+    CHECKED("architecture");
+    *architecture = (unsigned int)number("STANDIN_ARCHITECTURE", HOPPER);
+    return SUCCESS;
+}
+
+int nvmlDeviceGetClockInfo(const Board *board, int domain, unsigned int *megahertz) {
+    CHECKED("clock");
+    *megahertz = domain == CLOCK_SM ? (unsigned int)number("STANDIN_SM_CLOCK_MHZ", 1980) : 2619;
+    return SUCCESS;
+}
+
+int nvmlDeviceGetTotalEccErrors(const Board *board, int error, int counter, unsigned long long *count) {
+    CHECKED("ecc");
+    *count = error == UNCORRECTED && counter == VOLATILE_ECC ? whole("STANDIN_ECC_ERRORS") : 0;
+    return SUCCESS;
 }
 
 int nvmlDeviceGetUUID(const Board *board, char *uuid, unsigned int room) {
@@ -195,15 +266,49 @@ int nvmlDeviceGetPciInfo_v3(const Board *board, PciInfo *info) {
 
 int nvmlDeviceGetTotalEnergyConsumption(const Board *board, unsigned long long *energy_mj) {
     CHECKED("energy");
-    *energy_mj = (unsigned long long)floor(energy_j(board->index, last_tick_s()) * 1000);
-    return SUCCESS;
+    return counter_mj(board->index, energy_mj);
 }
 
-/* Mean of the last second before the tick, as Hopper boards give it. */
 int nvmlDeviceGetPowerUsage(const Board *board, unsigned int *milliwatts) {
-    double tick_s = last_tick_s();
     CHECKED("power");
-    *milliwatts = (unsigned int)lround((energy_j(board->index, tick_s) - energy_j(board->index, tick_s - 1)) * 1000);
+    return mean_mw(board->index, "STANDIN_POWER", POWER, milliwatts);
+}
+
+/* The one-second mean, which boards have whose power usage is the same. */
+static int average_mw(int index, unsigned int *milliwatts) {
+    Sensor power;
+    if (!sensor("STANDIN_POWER", POWER, &power) || power.window_s < 1) return NOT_SUPPORTED;
+    return mean_mw(index, "STANDIN_POWER", POWER, milliwatts);
+}
+
+static int field(const Board *board, FieldValue *value) {
+    unsigned int milliwatts = 0;
+    int found;
+    value->value_type = UNSIGNED_LONG_LONG;
+    switch (value->field) {
+    case 74: CHECKED("power_throttle"); value->value.u64 = whole("STANDIN_POWER_THROTTLE_NS"); return SUCCESS;
+    case 75: CHECKED("thermal_throttle"); value->value.u64 = whole("STANDIN_THERMAL_THROTTLE_NS"); return SUCCESS;
+    case 83: CHECKED("energy"); return counter_mj(board->index, &value->value.u64);
+    case 185: case 186:
+        CHECKED(value->field == 186 ? "instant" : "average");
+        if (value->scope != 0) return NOT_SUPPORTED;
+        found = value->field == 186 ? mean_mw(board->index, "STANDIN_INSTANT", INSTANT, &milliwatts)
+            : average_mw(board->index, &milliwatts);
+        value->value_type = UNSIGNED_INT;
+        value->value.u32 = milliwatts;
+        return found;
+    default: return NOT_SUPPORTED;
+    }
+}
+
+/* Each field has its own return code, as in the driver. */
+int nvmlDeviceGetFieldValues(const Board *board, int count, FieldValue *values) {
+    CHECKED("fields");
+    for (int index = 0; index < count; index++) {
+        values[index].timestamp_us = (long long)(now_s() * 1e6);
+        values[index].latency_us = 0;
+        values[index].code = field(board, &values[index]);
+    }
     return SUCCESS;
 }
 
@@ -274,6 +379,13 @@ int nvmlDeviceGetMigMode(const Board *board, unsigned int *current, unsigned int
     if (mode < 0) return NOT_SUPPORTED;
     *current = *pending = (unsigned int)mode;
     return SUCCESS;
+}
+
+/* Only Grace Hopper has the link to a CPU that this tells of. */
+int nvmlDeviceGetC2cModeInfoV(const Board *board, void *info) {
+    (void)info;
+    CHECKED("c2c");
+    return NOT_SUPPORTED;
 }
 
 int nvmlDeviceGetMaxMigDeviceCount(const Board *board, unsigned int *count) {

@@ -58,6 +58,9 @@ _RemoteCode = Annotated[
 ]
 _Quiet = Annotated[bool, _Flag, Parameter(name=["--quiet", "-q"], help="Print errors and the folder alone.")]
 _Verbose = Annotated[bool, _Flag, Parameter(name=["--verbose", "-v"], help="Print everything, cut nothing.")]
+_Calibrate = Annotated[
+    bool, _Flag, Parameter(help="Find the timing of every board's sensors; about 45 s of load on each.")
+]
 _Folder = Annotated[Path, Parameter(help="Folder of a sweep.")]
 
 
@@ -146,6 +149,13 @@ def build_app(library: Library) -> App:
         from llem_sweep.cli.commands import report
 
         return report(library, folder, verbose=verbose)
+
+    @app.command
+    def doctor(*, calibrate: _Calibrate = False, simulate_gpus: _Simulate = None) -> int:
+        """Examine this machine: is it fit to measure, and how well are its sensors known?"""
+        from llem_sweep.cli.commands import doctor
+
+        return doctor(library, calibrate=calibrate, simulate_gpus=simulate_gpus)
 
     @app.command
     def schema() -> int:

@@ -14,6 +14,7 @@ from llem_sweep.cli.library import Library, Where
 from llem_sweep.cli.listing import show
 from llem_sweep.cli.live import LiveView
 from llem_sweep.cli.plain import PlainView, QuietView
+from llem_sweep.cli.render_doctor import doctor_report
 from llem_sweep.cli.render_plan import dry_run_report, headline
 from llem_sweep.cli.render_summary import summary_report
 from llem_sweep.clock import SystemClock
@@ -109,6 +110,15 @@ def report(library: Library, folder: Path, *, verbose: bool) -> int:
     console = console_on(sys.stdout)
     show(console, summary_report(result, console.width, verbose=verbose))
     return 0
+
+
+def doctor(library: Library, *, calibrate: bool, simulate_gpus: int | None) -> int:
+    """Show what this machine is fit for; returns 0 when it can measure, 3 when not."""
+    examination = library.examine(
+        calibrate=calibrate, simulate_gpus=simulate_gpus, tell=lambda text: print(text, file=sys.stderr)
+    )
+    show(console_on(sys.stdout), doctor_report(examination))
+    return examination.exit_code
 
 
 def watch(stream: TextIO, *, quiet: bool, verbose: bool) -> SweepView:

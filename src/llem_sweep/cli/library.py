@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from llem_sweep.config.sweep import SweepConfig
+    from llem_sweep.execution.doctor import Examination
     from llem_sweep.execution.progress import SweepView
     from llem_sweep.sweep import DryRun, SweepResult
 
@@ -44,6 +45,11 @@ class Library(Protocol):
     def report_sweep(self, folder: Path) -> SweepResult:
         """Read a folder back."""
 
+    def examine(
+        self, *, calibrate: bool, simulate_gpus: int | None, tell: Callable[[str], None]
+    ) -> Examination:
+        """Examine this machine, and calibrate its boards' sensors if asked."""
+
     def sweep_schema(self) -> dict[str, Any]:
         """The JSON Schema of sweep files."""
 
@@ -78,6 +84,13 @@ class Package:
         from llem_sweep.sweep import report_sweep
 
         return report_sweep(folder)
+
+    def examine(
+        self, *, calibrate: bool, simulate_gpus: int | None, tell: Callable[[str], None]
+    ) -> Examination:
+        from llem_sweep.execution.doctor import examine
+
+        return examine(calibrate=calibrate, simulate_gpus=simulate_gpus, tell=tell)
 
     def sweep_schema(self) -> dict[str, Any]:
         from llem_sweep.config.schema import sweep_json_schema

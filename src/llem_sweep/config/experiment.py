@@ -121,6 +121,13 @@ class BaselineConfig(ConfigModel):
     enabled: bool = True
     duration_seconds: float = Field(default=30.0, ge=0.5, le=600.0)
     """Below 10 s results carry a warning."""
+    subtract: Literal["context", "cold"] = "context"
+    """Idle power to subtract: with the model resident and nothing running, or before anything of ours is on the
+    board, which charges the context's own power to the run."""
+    after_seconds: float = Field(default=3.0, ge=0.0, le=600.0)
+    """Idle time measured again after the window, to see drift; 0 leaves it out."""
+    max_age_seconds: float = Field(default=900.0, ge=0.0)
+    """Idle power older than this is taken again before the next experiment."""
 
 
 class EnergyConfig(ConfigModel):

@@ -28,7 +28,7 @@ class ExecutionConfig(ConfigModel):
     cycle_gap_seconds: float = Field(default=0.0, ge=0.0)
     """Idle time of a worker before an experiment of another cycle than its last."""
     experiment_timeout_seconds: float | None = Field(default=None, gt=0.0)
-    """Limit on one experiment, load and download not counted; by default derived from the plan."""
+    """Limit on one experiment, loading and idle power not counted; by default derived from the plan."""
     max_retries: int = Field(default=2, ge=0)
     """Further attempts of an experiment whose worker was lost."""
     max_experiments: int = Field(default=100_000, ge=1)

@@ -1,124 +1,95 @@
-"""Boards that are simulated: their power follows the phases, and the truth about it is known.
+"""Boards that are simulated: their power follows the phases or a trace, and the truth about it is known.
 
-Power is constant within a phase, so that energy has a closed form. What the board *shows* is that truth through a
-sensor like a real one's: a counter that ticks, and a power reading that is a mean over a window.
+Energy has a closed form. What a board *shows* is that truth through sensors like a real one's: a counter that
+ticks, and power readings that are means over a window.
 """
 
 from __future__ import annotations
 
-import math
 import threading
-from bisect import bisect_right
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from llem_sweep.clock import Clock
-from llem_sweep.device.protocol import Reading
+from llem_sweep.device.faults import Faults
+from llem_sweep.device.protocol import Health, Reading
+from llem_sweep.device.simulated_power import DrawnPower, Limits, PowerProfile, Segment
+from llem_sweep.device.simulated_sensors import SensorProfile, SensorView
+from llem_sweep.device.traces import Trace
 from llem_sweep.errors import BoardLostError
 from llem_sweep.phases import Phase, PhaseMark
 from llem_sweep.results.environment import BoardInfo
+from llem_sweep.results.sensors import BoardSensors
+
+__all__ = ["Limits", "PowerProfile", "SensorProfile", "SensorView", "SimulatedGpu", "simulated_boards"]
 
 NAME = "Simulated GPU"
 MEMORY_TOTAL_MB = 80_000.0
 POWER_LIMIT_W = 700.0
 REASON_GPU_IDLE = 0x1
 """NVML's clock-event reason of a board with nothing to do."""
+REASON_POWER_CAP = 0x4
+"""NVML's SW_POWER_CAP."""
+REASON_THERMAL = 0x20
+"""NVML's SW_THERMAL_SLOWDOWN."""
+BUSY_CLOCK_MHZ = 1980
+IDLE_CLOCK_MHZ = 345
 
-_KEPT_S = 600.0
-"""How far back the trace is remembered, at least."""
-_PRUNE_EVERY = 256
-_AMBIENT_C = 28.0
-_DEGREES_PER_W = 0.07
-_THERMAL_TIME_CONSTANT_S = 25.0
-
-
-class PowerProfile(NamedTuple):
-    """Power in watts by what the board is doing."""
-
-    idle_w: float = 70.0
-    """Until the first load: no context on the board."""
-    context_w: float = 115.0
-    """Whenever nothing runs after that."""
-    load_w: float = 160.0
-    prefill_w: float = 620.0
-    decode_w: float = 340.0
-    """Also while warming up and settling."""
-
-    def of(self, phase: Phase, loaded: bool) -> float:
-        """Power in ``phase``; ``loaded`` once the board has a context."""
-        busy = {
-            Phase.LOAD: self.load_w,
-            Phase.WARM_UP: self.decode_w,
-            Phase.SETTLE: self.decode_w,
-            Phase.PREFILL: self.prefill_w,
-            Phase.DECODE: self.decode_w,
-        }
-        return busy.get(phase, self.context_w if loaded else self.idle_w)
-
-
-class SensorProfile(NamedTuple):
-    """How a board shows its power. The defaults are those of a Hopper board."""
-
-    tick_s: float = 0.1
-    """Counter and power change only this often."""
-    offset_s: float = 0.0
-    """Monotonic time of one of the ticks."""
-    window_s: float = 1.0
-    """The power reading is the mean of this long before its tick."""
-    has_counter: bool = True
-    has_power: bool = True
-    lost_at_s: float | None = None
-    """Monotonic time from which the board no longer answers."""
-
-
-class _Segment(NamedTuple):
-    """A stretch of constant power, until the next one begins."""
-
-    start_s: float
-    phase: Phase
-    loaded: bool
-    power_w: float
-    energy_j: float
-    """Energy from the board's making to ``start_s``."""
-    temperature_c: float
-    """At ``start_s``."""
-
-    def energy_at(self, at_s: float) -> float:
-        return self.energy_j + self.power_w * (at_s - self.start_s)
-
-    def temperature_at(self, at_s: float) -> float:
-        """First-order thermal model: exponential approach to ambient + power × thermal resistance."""
-        final_c = _AMBIENT_C + _DEGREES_PER_W * self.power_w
-        decay = math.exp(-max(0.0, at_s - self.start_s) / _THERMAL_TIME_CONSTANT_S)
-        return final_c + (self.temperature_c - final_c) * decay
+_BUSY_PCT = {Phase.LOAD: 5, Phase.WARM_UP: 90, Phase.SETTLE: 90, Phase.PREFILL: 99, Phase.DECODE: 85}
+_FOREIGN_PCT = 50
+_NS_PER_S = 1e9
 
 
 class SimulatedGpu:
-    """A simulated board. Marks and readings may come from different threads."""
+    """A simulated board. Marks and readings may come from different threads.
+
+    ``SimulatedGpu(0, clock)`` is a Hopper board whose power follows the phases. In place of that it may draw a
+    ``trace``, be seen through other sensors, be held down, and have things go wrong::
+
+        SimulatedGpu(
+            0,
+            clock,
+            sensor=SensorView(GENERATIONS["ada"], counter_offset_s=0.03, gain=1.05, jitter_s=0.002),
+            trace=Within(square(200.0, 400.0, 0.7), idle_w=70.0, begin_s=1010.0, end_s=1013.5),
+            limits=Limits(power_cap_w=350.0, thermal_c=83.0),
+            faults=Faults(foreign=(ForeignProcess(4711, begin_s=1011.0),), stalls=((1012.0, 0.5),)),
+        )
+
+    ``SensorProfile(tick_s=0.5, has_counter=False)`` is the short way to sensors that all update together. All
+    times are those of the clock's ``monotonic``.
+    """
 
     def __init__(
         self,
         index: int,
         clock: Clock,
         power: PowerProfile | None = None,
-        sensor: SensorProfile | None = None,
+        sensor: SensorProfile | SensorView | None = None,
+        *,
+        trace: Trace | None = None,
+        limits: Limits | None = None,
+        faults: Faults | None = None,
     ) -> None:
+        """``trace`` replaces ``power``, which is by phase; ``limits`` hold either down."""
         self._clock = clock
-        self._power = power or PowerProfile()
-        self._sensor = sensor or SensorProfile()
+        self._faults = faults or Faults()
+        sensor = sensor or SensorProfile()
+        self._view = sensor.view if isinstance(sensor, SensorProfile) else sensor
+        if isinstance(sensor, SensorProfile) and sensor.lost_at_s is not None:
+            self._faults = self._faults._replace(lost_at_s=sensor.lost_at_s)
         self._lock = threading.Lock()
         made_s = clock.monotonic()
         self._shown_s = made_s
-        idle_c = _AMBIENT_C + _DEGREES_PER_W * self._power.idle_w
-        self._trace = [_Segment(made_s, Phase.IDLE, False, self._power.idle_w, 0.0, idle_c)]
-        self._forgotten = False
+        extras = [process.extra for process in self._faults.foreign]
+        self._drawn = DrawnPower(made_s, power or PowerProfile(), trace, limits, extras)
         self._counter_start_j = 1000.0 * (index + 1)
+        cap_w = limits.power_cap_w if limits else None
         self._info = BoardInfo(
             uuid=f"GPU-51000000-0000-4000-8000-{index:012d}",
             name=NAME,
             index=index,
             memory_total_mb=MEMORY_TOTAL_MB,
-            power_limit_w=POWER_LIMIT_W,
+            power_limit_w=POWER_LIMIT_W if cap_w is None else cap_w,
+            generation=self._view.sensors.generation,
             simulated=True,
         )
 
@@ -126,44 +97,33 @@ class SimulatedGpu:
     def info(self) -> BoardInfo:
         return self._info
 
+    @property
+    def sensors(self) -> BoardSensors:
+        return self._view.sensors
+
     def on_phase(self, mark: PhaseMark) -> None:
         with self._lock:
-            last = self._trace[-1]
-            loaded = last.loaded or mark.phase is Phase.LOAD
             # What was shown can't change any more, and neither can the counter go back.
-            start_s = max(mark.at_s, last.start_s, self._shown_s)
-            self._trace.append(
-                _Segment(
-                    start_s,
-                    mark.phase,
-                    loaded,
-                    self._power.of(mark.phase, loaded),
-                    last.energy_at(start_s),
-                    last.temperature_at(start_s),
-                )
-            )
-            if len(self._trace) % _PRUNE_EVERY == 0:
-                self._prune(start_s - _KEPT_S)
+            self._drawn.begin(mark.phase, max(mark.at_s, self._shown_s))
 
-    def read(self) -> Reading:
-        sensor = self._sensor
+    def read(self, *, slow: bool = True) -> Reading:
+        self._stall()
         with self._lock:
-            now_s = self._clock.monotonic()
-            if sensor.lost_at_s is not None and now_s >= sensor.lost_at_s:
-                raise BoardLostError(f"board {self._info.uuid} no longer answers (simulated)")
-            self._shown_s = max(self._shown_s, now_s)
-            now = self._trace[-1]
-            tick_s = now_s - (now_s - sensor.offset_s) % sensor.tick_s
-            counter_j = self._counter_start_j + self._energy_at(tick_s)
-            mean_w = (self._energy_at(tick_s) - self._energy_at(tick_s - sensor.window_s)) / sensor.window_s
-        utilisation_pct, memory_used_mb = _load_of(now.phase, now.loaded)
-        return Reading(
-            energy_mj=math.floor(counter_j * 1000) if sensor.has_counter else None,
-            power_mw=round(mean_w * 1000) if sensor.has_power else None,
-            temperature_c=round(now.temperature_at(now_s)),
-            memory_used_mb=memory_used_mb,
-            sm_utilisation_pct=utilisation_pct,
-            throttle_reasons=0 if utilisation_pct else REASON_GPU_IDLE,
+            now_s, now = self._answer()
+            shown = self._view.shown(self._counted_j, now_s)
+        fast = Reading(shown.energy_mj, shown.power_mw, None, None, None, None, shown.instant_mw)
+        return self._with_slow(fast, now, now_s) if slow else fast
+
+    def health(self) -> Health:
+        self._stall()
+        with self._lock:
+            now_s, now = self._answer()
+        return Health(
+            foreign=tuple(sorted({process.pid for process in self._faults.present(now_s)})),
+            ecc_errors=self._faults.ecc_errors(now_s),
+            mig=self._faults.mig,
+            power_throttle_ns=round(now.power_throttle_s(now_s) * _NS_PER_S),
+            thermal_throttle_ns=round(now.thermal_throttle_s(now_s) * _NS_PER_S),
         )
 
     def true_energy_j(self, start_s: float, end_s: float) -> float:
@@ -172,26 +132,42 @@ class SimulatedGpu:
         Raises ValueError for times further back than the trace is kept (at least ten minutes).
         """
         with self._lock:
-            if self._forgotten and start_s < self._trace[0].start_s:
-                raise ValueError(f"the trace begins at {self._trace[0].start_s}, after {start_s}")
-            return self._energy_at(end_s) - self._energy_at(start_s)
-
-    def foreign_processes(self) -> tuple[int, ...] | None:
-        return ()
+            self._drawn.advance(end_s)
+            if not self._drawn.remembers(start_s):
+                raise ValueError(f"the trace begins at {self._drawn.segments[0].start_s}, after {start_s}")
+            return self._drawn.energy_j(end_s) - self._drawn.energy_j(start_s)
 
     def close(self) -> None:
         """Nothing is held."""
 
-    def _energy_at(self, at_s: float) -> float:
-        position = bisect_right(self._trace, at_s, key=lambda segment: segment.start_s) - 1
-        # Before its making the board had been idle for ever: the first segment reaches back.
-        return self._trace[max(position, 0)].energy_at(at_s)
+    def _stall(self) -> None:
+        if (stalled_s := self._faults.stalled_s(self._clock.monotonic())) > 0:
+            self._clock.sleep(stalled_s)
 
-    def _prune(self, before_s: float) -> None:
-        keep = bisect_right(self._trace, before_s, key=lambda segment: segment.start_s) - 1
-        if keep > 0:
-            del self._trace[:keep]
-            self._forgotten = True
+    def _answer(self) -> tuple[float, Segment]:
+        now_s = self._clock.monotonic()
+        if self._faults.lost(now_s):
+            raise BoardLostError(f"board {self._info.uuid} no longer answers (simulated)")
+        self._shown_s = max(self._shown_s, now_s)
+        return now_s, self._drawn.advance(now_s)
+
+    def _counted_j(self, at_s: float) -> float:
+        return self._counter_start_j + self._drawn.energy_j(at_s)
+
+    def _with_slow(self, fast: Reading, now: Segment, now_s: float) -> Reading:
+        foreign = self._faults.present(now_s)
+        own_pct = _BUSY_PCT.get(now.phase, 0)
+        utilisation_pct = max(own_pct, _FOREIGN_PCT) if foreign else own_pct
+        reasons = 0 if utilisation_pct else REASON_GPU_IDLE
+        reasons |= REASON_POWER_CAP if now.hold.by_power else 0
+        reasons |= REASON_THERMAL if now.hold.by_heat else 0
+        return fast._replace(
+            temperature_c=round(now.temperature_at(now_s)),
+            memory_used_mb=_memory_mb(now) + sum(process.memory_mb for process in foreign),
+            sm_utilisation_pct=utilisation_pct,
+            throttle_reasons=reasons,
+            sm_clock_mhz=round(BUSY_CLOCK_MHZ * now.hold.share) if utilisation_pct else IDLE_CLOCK_MHZ,
+        )
 
 
 def simulated_boards(indices: Sequence[int], clock: Clock) -> tuple[SimulatedGpu, ...]:
@@ -200,14 +176,17 @@ def simulated_boards(indices: Sequence[int], clock: Clock) -> tuple[SimulatedGpu
 
 
 def _board(index: int, clock: Clock) -> SimulatedGpu:
-    # Distinct for every index, within 30 % of each other, as boards of one model are; ticks out of step.
+    # Distinct for every index, within 30 % of each other, as boards of one model are; no two sensors in step.
     scale = 1 - 0.3 * index / (index + 4)
     power = PowerProfile(*(level_w * scale for level_w in PowerProfile()))
-    return SimulatedGpu(index, clock, power, SensorProfile(offset_s=0.037 * index))
+    offset_s = 0.037 * index
+    view = SensorView(
+        counter_offset_s=offset_s, power_offset_s=offset_s + 0.041, instant_offset_s=offset_s + 0.073
+    )
+    return SimulatedGpu(index, clock, power, view)
 
 
-def _load_of(phase: Phase, loaded: bool) -> tuple[int, float]:
-    """SM utilisation in percent and memory in use in MB."""
-    busy_pct = {Phase.LOAD: 5, Phase.WARM_UP: 90, Phase.SETTLE: 90, Phase.PREFILL: 99, Phase.DECODE: 85}
-    memory_mb = 18_000.0 if loaded else 4.0
-    return busy_pct.get(phase, 0), 9_000.0 if phase is Phase.LOAD else memory_mb
+def _memory_mb(now: Segment) -> float:
+    if now.phase is Phase.LOAD:
+        return 9_000.0
+    return 18_000.0 if now.loaded else 4.0

@@ -15,6 +15,7 @@ from llem_sweep.clock import Clock
 from llem_sweep.device.assigned import VISIBLE_DEVICES, assigned_tokens, resolve_assigned
 from llem_sweep.device.nvml import NvmlGpu, library_path, list_boards
 from llem_sweep.device.protocol import Gpu, Reading
+from llem_sweep.device.sensor_cache import known_sensors
 from llem_sweep.device.simulated import simulated_boards
 from llem_sweep.errors import (
     BoardLostError,
@@ -60,6 +61,7 @@ STAGE_OF_PHASE = {
     Phase.IDLE: Stage.START,
     Phase.BASELINE: Stage.START,
     Phase.LOAD: Stage.LOAD,
+    Phase.CONTEXT: Stage.LOAD,
     Phase.WARM_UP: Stage.WARM_UP,
     Phase.SETTLE: Stage.WARM_UP,
     Phase.PREFILL: Stage.RUN,
@@ -73,6 +75,10 @@ _KINDS: tuple[tuple[type[BaseException], FailureKind], ...] = (
     (BoardLostError, FailureKind.BOARD_LOST),
     (IdentityError, FailureKind.IDENTITY),
 )
+
+
+_UNLIMITED = (Phase.LOAD, Phase.CONTEXT)
+"""Phases that don't count towards an experiment's time limit: their length is the user's or the network's."""
 
 
 class Worker:
@@ -151,7 +157,7 @@ class Worker:
         self._mark = mark
 
     def _active_s(self, mark: PhaseMark, now_s: float | None = None) -> float:
-        if self._experiment is None or mark.phase is Phase.LOAD:
+        if self._experiment is None or mark.phase in _UNLIMITED:
             return self._active_before_s
         return self._active_before_s + (now_s or self._clock.monotonic()) - mark.at_s
 
@@ -199,7 +205,8 @@ def open_rig(spec: WorkerSpec, clock: Clock) -> Rig:
     """
     gpus = _open_boards(spec, clock)
     library = library_path() if spec.simulated is None and spec.gpus else None
-    return Rig(gpus, clock, node=spec.node, nvml_library=library)
+    sensors = tuple(known_sensors(gpu.info, gpu.sensors) for gpu in gpus)
+    return Rig(gpus, clock, node=spec.node, nvml_library=library, sensors=sensors)
 
 
 def _open_boards(spec: WorkerSpec, clock: Clock) -> tuple[Gpu, ...]:

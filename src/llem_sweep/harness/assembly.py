@@ -2,46 +2,40 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
 from llem_sweep.backends.protocol import LoadedModel
 from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.harness.environment import snapshot
+from llem_sweep.harness.evidence import Seen, evidence
 from llem_sweep.harness.quality import doubts
 from llem_sweep.harness.rig import Rig
-from llem_sweep.harness.warmup import WarmUp
-from llem_sweep.harness.window import Window
 from llem_sweep.plan.types import PlannedExperiment
 from llem_sweep.results.experiment import ExperimentResult
 from llem_sweep.results.parts import (
+    DeviceEnergy,
     EffectiveConfig,
     EnergyBreakdown,
     ExtendedEfficiencyMetrics,
+    IdlePower,
+    MethodEnergy,
     MultiGPUMetrics,
     SamplerInfo,
     ThermalThrottleInfo,
 )
-from llem_sweep.sampling.baseline import Baseline
-from llem_sweep.sampling.energy import EnergyEstimate, device_energy
+from llem_sweep.sampling.account import Account, IdleEstimate
+from llem_sweep.sampling.energy import COVERAGE, ESTIMATOR_VERSION, EnergyEstimate
 from llem_sweep.sampling.recording import Recording
 from llem_sweep.sampling.sidecar import encode_timeseries
 from llem_sweep.sampling.summary import WindowSummary, summarise_window
 
-Identity = Literal["assigned", "confirmed", "none"]
 MeasuredOn = Literal["board", "off-board", "simulated", "synthetic"]
 
 
-class Evidence(NamedTuple):
-    """All that was seen of one experiment."""
-
-    identity: Identity
-    baseline: Baseline | None
-    warm: WarmUp
-    window: Window
-    recording: Recording
+GAIN_ERROR_PCT = (-6.0, 11.0)
+"""What boards read against external meters (SC'24, arXiv 2312.02741)."""
 
 
 class Measured(NamedTuple):
@@ -63,7 +57,9 @@ class Tokens(NamedTuple):
     padded: int
 
 
-def assemble(experiment: PlannedExperiment, rig: Rig, model: LoadedModel, seen: Evidence) -> Measured:
+def assemble(
+    experiment: PlannedExperiment, rig: Rig, model: LoadedModel, seen: Seen, account: Account
+) -> Measured:
     """The result of ``experiment`` and its sidecar, from one window, one recording and one duration."""
     config, window = experiment.config, seen.window
     backend = rig.backend(config.backend)
@@ -74,12 +70,8 @@ def assemble(experiment: PlannedExperiment, rig: Rig, model: LoadedModel, seen: 
         output=sum(tally.output_tokens for tally in tallies),
         padded=sum(tally.padded_tokens for tally in tallies),
     )
-    energies = tuple(
-        device_energy(seen.recording.of_device(device), window.start_s, window.end_s, seen.recording.period_s)
-        for device in range(len(rig.gpus))
-    )
-    total_j = total(tuple(energy.energy_j for energy in energies))
-    breakdown = energy_breakdown(total_j, energies, seen.baseline, window)
+    energies, total_j = account.devices, account.total_j
+    breakdown = energy_breakdown(account, seen, metered=not rig.simulated)
     summary = summarise_window(seen.recording, window.start_s, window.end_s)
     effective = model.effective(config)
     result = ExperimentResult(
@@ -103,10 +95,18 @@ def assemble(experiment: PlannedExperiment, rig: Rig, model: LoadedModel, seen: 
         energy_adjusted_j=breakdown.adjusted_j if breakdown else None,
         energy_per_device_j=tuple(energy.energy_j for energy in energies),
         energy_breakdown=breakdown,
+        energy_uncertainty_j=account.total_uncertainty_j,
+        energy_adjusted_uncertainty_j=account.adjusted_uncertainty_j,
+        avg_energy_per_token_uncertainty_j=per(account.total_uncertainty_j, tokens.output),
+        energy_per_device_uncertainty_j=tuple(energy.uncertainty_j for energy in energies),
+        energy_coverage=COVERAGE if energies else None,
+        energy_estimator=ESTIMATOR_VERSION if energies else None,
+        device_energies=tuple(map(_device_energy, energies)),
+        sensors=rig.sensors if energies else (),
         multi_gpu=_multi_gpu(energies, total_j, tokens),
         sampler=_sampler_info(seen.recording, summary),
         environment_snapshot=snapshot(rig, seen.identity, summary, effective),
-        measurement_warnings=doubts(config, rig, model, seen, energies, breakdown, summary),
+        measurement_warnings=doubts(config, rig, model, seen, account, breakdown, summary),
         warmup_excluded_samples=seen.warm.requests,
         reproducibility_notes=_notes(config, rig),
         start_time=window.started,
@@ -116,13 +116,7 @@ def assemble(experiment: PlannedExperiment, rig: Rig, model: LoadedModel, seen: 
         warmup_result=seen.warm.result,
         extended_metrics=_extended(tokens, total_j, len(tallies), summary),
     )
-    return Measured(result, encode_timeseries(seen.recording, rig.boards, window.start_s, window.end_s))
-
-
-def total(values: Sequence[float | None]) -> float | None:
-    """Exact sum; None when there is nothing to sum or any part is unknown."""
-    known = [value for value in values if value is not None]
-    return math.fsum(known) if known and len(known) == len(values) else None
+    return Measured(result, encode_timeseries(evidence(rig, seen), rig.boards, window.started))
 
 
 def per(quantity: float | None, units: int) -> float | None:
@@ -130,27 +124,56 @@ def per(quantity: float | None, units: int) -> float | None:
     return quantity / units if quantity is not None and units else None
 
 
-def energy_breakdown(
-    raw_j: float | None,
-    energies: Sequence[EnergyEstimate],
-    baseline: Baseline | None,
-    window: Window,
-) -> EnergyBreakdown | None:
-    """``adjusted = raw - baseline power × duration``, over the same window; never clamped at zero."""
-    if not energies:
+def energy_breakdown(account: Account, seen: Seen, *, metered: bool) -> EnergyBreakdown | None:
+    """Total energy and what of it is idle power; ``metered`` by real boards, whose gain error is then stated."""
+    if not account.devices:
         return None
-    power_w = baseline.power_w if baseline else None
-    known = raw_j is not None and power_w is not None
+    ends = {baseline.span: baseline.timestamp for baseline in (seen.cold, seen.context) if baseline}
+    if seen.after is not None:
+        ends[seen.after[0]] = seen.after[1]
+    used = [idle for idle in account.idle if idle.span.kind == account.subtracted]
+    before = next((idle for idle in used if idle.span.when == "before"), None)
     return EnergyBreakdown(
-        raw_j=raw_j,
-        adjusted_j=raw_j - power_w * window.duration_s
-        if known and raw_j is not None and power_w is not None
-        else None,
-        baseline_power_w=power_w,
-        baseline_method=f"cold/{baseline.method}" if baseline and power_w is not None else None,
-        baseline_timestamp=baseline.timestamp if baseline else None,
-        baseline_cache_age_sec=window.start_s - baseline.ended_s if baseline else None,
-        energy_methods=tuple(energy.method for energy in energies),
+        raw_j=account.total_j,
+        raw_uncertainty_j=account.total_uncertainty_j,
+        adjusted_j=account.adjusted_j,
+        adjusted_uncertainty_j=account.adjusted_uncertainty_j,
+        baseline_power_w=account.baseline_w,
+        baseline_uncertainty_w=account.baseline_uncertainty_w,
+        baseline_kind=account.subtracted,
+        baseline_method=f"{account.subtracted}/{before.method}" if before else None,
+        baseline_timestamp=ends[before.span] if before else None,
+        baseline_cache_age_sec=seen.window.start_s - before.span.end_s if before else None,
+        energy_methods=tuple(device.method for device in account.devices),
+        idle=tuple(_idle(idle, ends[idle.span], seen.window.start_s) for idle in account.idle),
+        gain_error_pct=GAIN_ERROR_PCT if metered else None,
+    )
+
+
+def _idle(idle: IdleEstimate, ended: datetime, window_start_s: float) -> IdlePower:
+    return IdlePower(
+        kind=idle.kind,
+        when="after" if idle.span.when == "after" else "before",
+        power_w=idle.power_w,
+        uncertainty_w=idle.uncertainty_w,
+        power_per_device_w=idle.power_per_device_w,
+        method=idle.method,
+        timestamp=ended,
+        duration_s=idle.span.duration_s,
+        age_s=window_start_s - idle.span.end_s,
+    )
+
+
+def _device_energy(estimate: EnergyEstimate) -> DeviceEnergy:
+    return DeviceEnergy(
+        energy_j=estimate.energy_j,
+        uncertainty_j=estimate.uncertainty_j,
+        method=estimate.method,
+        methods=tuple(
+            MethodEnergy(method=one.method, energy_j=one.energy_j, uncertainty_j=one.uncertainty_j)
+            for one in estimate.methods
+        ),
+        reason=estimate.reason,
     )
 
 

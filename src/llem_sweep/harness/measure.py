@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
-from llem_sweep.harness.assembly import Evidence, Measured, assemble
+from llem_sweep.harness.assembly import Measured, assemble
+from llem_sweep.harness.evidence import Seen, evidence, has_drifted
 from llem_sweep.harness.rig import Rig
 from llem_sweep.harness.warmup import settle, warm_up
 from llem_sweep.harness.window import cool, run_window
 from llem_sweep.plan.types import PlannedExperiment
+from llem_sweep.sampling.account import take_account
 
 
 def measure(experiment: PlannedExperiment, rig: Rig, *, attempt: int = 1) -> Measured:
     """Measure one experiment on ``rig``, whose boards are open and proven to be the assigned ones.
 
-    The order is the method: idle power before the model comes, the proof that it computes on the metered boards
-    before anything is measured, the run's own batches as warm-up, and sampling that goes on after the window
-    until the energy at its end is resolved. The model stays loaded for the next experiment.
+    The order is the method: idle power before the model comes and again with it resident, the proof that it
+    computes on the metered boards before anything is measured, the run's own batches as warm-up, sampling that
+    goes on after the window until the energy at its end is resolved, and a last look at idle power. The model
+    stays loaded for the next experiment.
 
     Raises DeviceError or BackendError; ``rig.phases`` then tells how far it got. Releasing the model after a
     failure is the caller's part.
     """
     config = experiment.config
-    baseline = rig.idle_power(config)
+    cold = rig.idle_power(config)
     model = rig.load(config, attempt)
     identity = rig.confirm_boards(model)
     workload = model.prepare(config)
+    context = rig.context_power(config)
     with rig.sampling(config) as sampler:
         warm = warm_up(workload, model, config.warmup, rig)
         warm = settle(workload, model, config.warmup, rig, warm)
-        window = run_window(workload, model, rig, sampler)
-        recording = cool(sampler, window, rig)
-    evidence = Evidence(identity, baseline, warm, window, recording)
-    return assemble(experiment, rig, model, evidence)
+        window = run_window(workload, model, rig, sampler, experiment.cycle)
+        recording, after = cool(sampler, window, rig, config.baseline.after_seconds if context else 0.0)
+    seen = Seen(identity, cold, context, warm, window, recording, after)
+    account = take_account(evidence(rig, seen), config.baseline.subtract)
+    if has_drifted(account, "context"):
+        rig.forget_context_power()
+    return assemble(experiment, rig, model, seen, account)

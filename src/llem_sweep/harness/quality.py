@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from llem_sweep.backends.protocol import LoadedModel
 from llem_sweep.config.experiment import ExperimentConfig
+from llem_sweep.harness.evidence import Seen, has_drifted
 from llem_sweep.harness.rig import Rig
 from llem_sweep.results.parts import EnergyBreakdown
 from llem_sweep.results.warnings import MeasurementWarning, WarningCode
-from llem_sweep.sampling.energy import EnergyEstimate
+from llem_sweep.sampling.account import Account
 from llem_sweep.sampling.summary import WindowSummary
-
-if TYPE_CHECKING:
-    from llem_sweep.harness.assembly import Evidence
 
 SHORT_WINDOW_S = 10.0
 """Below this the sensors, not the model, dominate the number."""
 SHORT_BASELINE_S = 10.0
 SHORT_WARM_UP_S = 30.0
 FEW_SAMPLES = 20
+WIDE_BOUND = 0.05
+UNSTABLE_BASELINE = 0.05
 GAP_PERIODS = 10
 """A gap of more sampling periods than this is a fault of the sampler."""
 
@@ -31,16 +30,16 @@ def doubts(
     config: ExperimentConfig,
     rig: Rig,
     model: LoadedModel,
-    seen: Evidence,
-    energies: Sequence[EnergyEstimate],
+    seen: Seen,
+    account: Account,
     breakdown: EnergyBreakdown | None,
     summary: WindowSummary,
 ) -> tuple[MeasurementWarning, ...]:
     """Every doubt about one result, in the order: what was measured, how, and on what."""
     found: list[Doubt] = [
         *_what_was_measured(config, rig, model),
-        *_window(seen, energies, summary, config),
-        *_baseline(config, rig, seen, breakdown),
+        *_window(seen, account, summary, config),
+        *_baseline(config, rig, seen, account, breakdown),
         *_warm_up(config, seen),
         *_board(rig, seen, summary),
     ]
@@ -61,14 +60,22 @@ def _what_was_measured(config: ExperimentConfig, rig: Rig, model: LoadedModel) -
 
 
 def _window(
-    seen: Evidence, energies: Sequence[EnergyEstimate], summary: WindowSummary, config: ExperimentConfig
+    seen: Seen, account: Account, summary: WindowSummary, config: ExperimentConfig
 ) -> Iterator[Doubt]:
-    if config.energy.backend == "null" or not energies:
+    if config.energy.backend == "null" or not account.devices:
         return
-    for device, energy in enumerate(energies):
+    for device, energy in enumerate(account.devices):
+        if energy.disagreement is not None:
+            yield WarningCode.SENSOR_DISAGREEMENT, f"device {device}: {energy.disagreement}"
         if energy.energy_j is None:
             code = WarningCode.WINDOW_UNRESOLVED if energy.resolvable else WarningCode.ENERGY_UNAVAILABLE
             yield code, f"no energy for device {device}: {energy.reason}"
+    total_j, uncertainty_j = account.total_j, account.total_uncertainty_j
+    if total_j and uncertainty_j is not None and uncertainty_j > WIDE_BOUND * abs(total_j):
+        yield (
+            WarningCode.WIDE_BOUND,
+            f"{total_j:.1f} J is known to ± {uncertainty_j:.1f} J, more than {WIDE_BOUND:.0%}",
+        )
     if seen.window.duration_s < SHORT_WINDOW_S:
         yield (
             WarningCode.SHORT_WINDOW,
@@ -88,7 +95,7 @@ def _window(
 
 
 def _baseline(
-    config: ExperimentConfig, rig: Rig, seen: Evidence, breakdown: EnergyBreakdown | None
+    config: ExperimentConfig, rig: Rig, seen: Seen, account: Account, breakdown: EnergyBreakdown | None
 ) -> Iterator[Doubt]:
     if not rig.gpus or config.energy.backend == "null":
         return
@@ -96,15 +103,18 @@ def _baseline(
         why = "switched off" if not config.baseline.enabled else "no reading of idle power"
         yield WarningCode.BASELINE_MISSING, f"no baseline ({why}), so no adjusted energy"
         return
-    baseline = seen.baseline
-    if baseline is not None and baseline.duration_s < SHORT_BASELINE_S:
+    baseline = seen.context if breakdown.baseline_kind == "context" else seen.cold
+    if baseline is not None and baseline.span.duration_s < SHORT_BASELINE_S:
         yield (
             WarningCode.BASELINE_SHORT,
-            f"idle power was taken for {baseline.duration_s:.1f} s, less than {SHORT_BASELINE_S:g} s",
+            f"idle power was taken for {baseline.span.duration_s:.1f} s, less than {SHORT_BASELINE_S:g} s",
         )
     if baseline is not None and baseline.foreign:
         pids = ", ".join(map(str, sorted(baseline.foreign)))
         yield WarningCode.BASELINE_NOT_IDLE, f"other processes on the board during the baseline: {pids}"
+    if breakdown.baseline_kind == "cold":
+        yield WarningCode.BASELINE_COLD, "idle power without a context was subtracted"
+    yield from _unstable(account)
     if breakdown.adjusted_j is not None and breakdown.adjusted_j < 0:
         yield (
             WarningCode.NEGATIVE_ADJUSTED_ENERGY,
@@ -112,7 +122,23 @@ def _baseline(
         )
 
 
-def _warm_up(config: ExperimentConfig, seen: Evidence) -> Iterator[Doubt]:
+def _unstable(account: Account) -> Iterator[Doubt]:
+    if account.subtracted is None or account.baseline_w is None:
+        return
+    used = [idle for idle in account.idle if idle.kind == account.subtracted]
+    if has_drifted(account, account.subtracted):
+        seen = ", ".join(
+            f"{idle.power_w:.1f} W {idle.span.when}" for idle in used if idle.power_w is not None
+        )
+        yield WarningCode.BASELINE_UNSTABLE, f"idle power changed over the window: {seen}"
+    elif (account.baseline_uncertainty_w or 0.0) > UNSTABLE_BASELINE * account.baseline_w:
+        yield (
+            WarningCode.BASELINE_UNSTABLE,
+            f"idle power is {account.baseline_w:.1f} ± {account.baseline_uncertainty_w:.1f} W",
+        )
+
+
+def _warm_up(config: ExperimentConfig, seen: Seen) -> Iterator[Doubt]:
     if not config.warmup.enabled:
         yield WarningCode.WARM_UP_OFF, "the window began without a warm-up"
         return
@@ -130,10 +156,27 @@ def _warm_up(config: ExperimentConfig, seen: Evidence) -> Iterator[Doubt]:
         )
 
 
-def _board(rig: Rig, seen: Evidence, summary: WindowSummary) -> Iterator[Doubt]:
-    if seen.window.foreign_processes:
-        pids = ", ".join(map(str, sorted(seen.window.foreign_processes)))
-        yield WarningCode.FOREIGN_PROCESS, f"other processes on the board around the window: {pids}"
+def _board(rig: Rig, seen: Seen, summary: WindowSummary) -> Iterator[Doubt]:
+    window = seen.window
+    foreign = window.foreign_processes.union(
+        *(
+            sample.health.foreign or ()
+            for sample in seen.recording.health
+            if window.start_s <= sample.at_s <= window.end_s
+        )
+    )
+    if foreign:
+        pids = ", ".join(map(str, sorted(foreign)))
+        yield WarningCode.FOREIGN_PROCESS, f"other processes on the board during the window: {pids}"
+    for device in range(len(rig.gpus)):
+        counts = [
+            sample.health.ecc_errors
+            for sample in seen.recording.health
+            if sample.device == device and sample.health.ecc_errors is not None
+        ]
+        if counts and counts[-1] > counts[0]:
+            found = counts[-1] - counts[0]
+            yield WarningCode.ECC_ERRORS, f"{found} uncorrected memory errors on device {device}"
     if summary.thermal_throttle:
         yield (
             WarningCode.THERMAL_THROTTLE,

@@ -12,21 +12,32 @@ from llem_sweep.device.assigned import confirm_identity
 from llem_sweep.device.protocol import Gpu, Reading
 from llem_sweep.phases import Phase, PhaseStream
 from llem_sweep.results.environment import BoardInfo
+from llem_sweep.results.sensors import BoardSensors
 from llem_sweep.sampling.baseline import Baseline, measure_baseline
+from llem_sweep.sampling.calibration import refined
 from llem_sweep.sampling.sampler import SAMPLE_PERIOD_S, Sampler
 
 
 class Rig:
-    """Boards, clock, phase stream, cold baseline, and the model that is loaded.
+    """Boards, clock, phase stream, idle power, and the model that is loaded.
 
     One rig belongs to one worker and runs one experiment at a time. The boards hear of every phase; nothing else
     here depends on whether they are simulated.
     """
 
     def __init__(
-        self, gpus: tuple[Gpu, ...], clock: Clock, *, node: str, nvml_library: str | None = None
+        self,
+        gpus: tuple[Gpu, ...],
+        clock: Clock,
+        *,
+        node: str,
+        nvml_library: str | None = None,
+        sensors: tuple[BoardSensors, ...] | None = None,
     ) -> None:
+        """``sensors`` are known of these boards themselves; without them, what is published for their kind."""
         self.gpus = gpus
+        self.sensors = sensors or tuple(gpu.sensors for gpu in gpus)
+        """How each board's readings follow its power, in device order."""
         self.clock = clock
         self.node = node
         self.nvml_library = nvml_library
@@ -34,6 +45,7 @@ class Rig:
         self.steps = 0
         """Batches run in the experiment under way."""
         self._cold: Baseline | None = None
+        self._context: Baseline | None = None
         self._sampler: Sampler | None = None
         self._backends: dict[str, Backend] = {}
         self._loaded: tuple[str, str, LoadedModel] | None = None
@@ -57,10 +69,14 @@ class Rig:
         return self._backends[name]
 
     def take_cold_baseline(self, duration_s: float) -> Baseline:
-        """Measure idle power, before anything of ours is on the boards."""
-        self._cold = measure_baseline(self.gpus, self.clock, self.phases, duration_s)
+        """Measure idle power before anything of ours is on the boards; their sensors' ticks show there as well."""
+        self._cold = cold = measure_baseline(self.gpus, self.clock, self.phases, duration_s)
+        self.sensors = tuple(
+            refined(cold.recording.of_device(device), known, cold.timestamp)
+            for device, known in enumerate(self.sensors)
+        )
         self.phases.mark(Phase.IDLE)
-        return self._cold
+        return cold
 
     def idle_power(self, config: ExperimentConfig) -> Baseline | None:
         """The cold baseline, if ``config`` wants one; taken now when it hasn't been and nothing was loaded yet."""
@@ -69,6 +85,25 @@ class Rig:
         if self._cold is None and self._loaded is None:
             self.take_cold_baseline(config.baseline.duration_seconds)
         return self._cold
+
+    def context_power(self, config: ExperimentConfig) -> Baseline | None:
+        """Idle power with the model of ``config`` resident, if it wants a baseline.
+
+        Taken once for each loaded model, and again when it is older than ``baseline.max_age_seconds`` or what was
+        seen after a window contradicted it.
+        """
+        if not self.gpus or not config.baseline.enabled or config.energy.backend == "null":
+            return None
+        oldest_s = self.clock.monotonic() - config.baseline.max_age_seconds
+        if self._context is None or self._context.span.end_s < oldest_s:
+            self._context = measure_baseline(
+                self.gpus, self.clock, self.phases, config.baseline.duration_seconds, "context"
+            )
+        return self._context
+
+    def forget_context_power(self) -> None:
+        """Have idle power with the model resident taken again before the next experiment."""
+        self._context = None
 
     def load(self, config: ExperimentConfig, attempt: int) -> LoadedModel:
         """The model of ``config``: the one already loaded when it serves, else loaded in its place."""
@@ -102,10 +137,11 @@ class Rig:
 
     def foreign_processes(self) -> frozenset[int]:
         """Process ids of others computing on these boards now, as far as the driver tells."""
-        return frozenset(pid for gpu in self.gpus for pid in gpu.foreign_processes() or ())
+        return frozenset(pid for gpu in self.gpus for pid in gpu.health().foreign or ())
 
     def release_model(self) -> None:
         """Free the loaded model's memory."""
+        self._context = None
         if self._loaded is not None:
             loaded, self._loaded = self._loaded, None
             loaded[2].close()

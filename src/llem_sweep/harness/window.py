@@ -8,10 +8,12 @@ from typing import NamedTuple
 from llem_sweep.backends.protocol import BatchTally, LoadedModel, Workload
 from llem_sweep.harness.rig import Rig
 from llem_sweep.phases import Phase
+from llem_sweep.sampling.account import Span
 from llem_sweep.sampling.energy import needs_more
 from llem_sweep.sampling.recording import Recording
 from llem_sweep.sampling.sampler import Sampler
 
+_GOLDEN_RATIO = 0.6180339887498949
 _ALIGN_LIMIT_S = 0.6
 """Longest wait for a tick of the energy counter: the slowest published tick (500 ms) and a margin."""
 
@@ -33,11 +35,17 @@ class Window(NamedTuple):
         return self.end_s - self.start_s
 
 
-def run_window(workload: Workload, model: LoadedModel, rig: Rig, sampler: Sampler) -> Window:
-    """Run every batch once between two synchronisations, starting just after a tick of the counter."""
+def run_window(workload: Workload, model: LoadedModel, rig: Rig, sampler: Sampler, cycle: int = 1) -> Window:
+    """Run every batch once between two synchronisations, starting just after a tick of the counter.
+
+    Repeats of a configuration (``cycle``) start at other points between two ticks, spread by the golden ratio:
+    work that keeps step with the sensor would otherwise be seen from the same side every time (SC'24, arXiv
+    2312.02741).
+    """
     foreign = rig.foreign_processes()
     model.synchronize()
     _align_to_tick(rig, sampler)
+    rig.clock.sleep((cycle - 1) * _GOLDEN_RATIO % 1 * _tick_s(rig))
     started, start_s = rig.clock.now(), rig.clock.monotonic()
     tallies = []
     for index in range(workload.batches):
@@ -49,25 +57,56 @@ def run_window(workload: Workload, model: LoadedModel, rig: Rig, sampler: Sample
     return Window(start_s, end_s, started, tuple(tallies), foreign | rig.foreign_processes())
 
 
-def cool(sampler: Sampler, window: Window, rig: Rig) -> Recording:
-    """Go on sampling until the energy at the window's end is resolved, then stop.
+def cool(
+    sampler: Sampler, window: Window, rig: Rig, idle_s: float
+) -> tuple[Recording, tuple[Span, datetime] | None]:
+    """Go on sampling until the energy at the window's end is resolved, and for ``idle_s`` of idle time with the
+    model resident; then stop. The recording, and the idle time with its end.
 
     Raises BoardLostError when a board stopped answering at any time since the sampler was started.
     """
-    while needs_more(sampler.recording(), window.end_s, rig.clock.monotonic()):
+    _resolve(sampler, window.end_s, rig)
+    if not idle_s:
+        return sampler.stop(), None
+    start_s = rig.phases.mark(Phase.CONTEXT).at_s
+    rig.clock.sleep(idle_s)
+    end_s, ended = rig.clock.monotonic(), rig.clock.now()
+    _resolve(sampler, end_s, rig)
+    return sampler.stop(), (Span("context", "after", "window", start_s, end_s), ended)
+
+
+def _resolve(sampler: Sampler, end_s: float, rig: Rig) -> None:
+    while needs_more(sampler.recording(), end_s, rig.clock.monotonic()):
         sampler.check()
         rig.clock.sleep(sampler.period_s)
-    return sampler.stop()
+
+
+def _tick_s(rig: Rig) -> float:
+    """Time between updates of the first board's counter or, without one, power."""
+    timings = [
+        timing
+        for sensors in rig.sensors[:1]
+        for timing in (sensors.counter, sensors.power)
+        if timing is not None
+    ]
+    return timings[0].update_period_s if timings else 0.0
 
 
 def _align_to_tick(rig: Rig, sampler: Sampler) -> None:
-    before = [reading.energy_mj if reading else None for reading in sampler.latest()]
-    if not before or before[0] is None:
+    before = _first_update(sampler)
+    if before is None:
         return
     deadline_s = rig.clock.monotonic() + _ALIGN_LIMIT_S
     while rig.clock.monotonic() < deadline_s:
         sampler.check()
-        first = sampler.latest()[0]
-        if first is not None and first.energy_mj != before[0]:
+        if _first_update(sampler) != before:
             return
         rig.clock.sleep(sampler.period_s / 4)
+
+
+def _first_update(sampler: Sampler) -> int | None:
+    """What changes with an update of the first board: its counter or, without one, its power reading."""
+    first = next(iter(sampler.latest()), None)
+    if first is None:
+        return None
+    return first.energy_mj if first.energy_mj is not None else first.power_mw

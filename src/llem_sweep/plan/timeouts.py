@@ -15,7 +15,7 @@ PREFILL_TOKEN_S = 0.002
 
 
 def default_timeout_s(config: ExperimentConfig) -> float:
-    """Limit on one experiment in seconds, load and download not counted.
+    """Limit on one experiment in seconds, loading and idle power not counted.
 
     The sum of the time under load that warm-up asks for and, for every batch of warm-up and measurement,
     a generous time for its prompt tokens and decoding steps; for the synthetic backend the time it is told to

@@ -21,6 +21,8 @@ class BoardInfo(ResultModel):
     driver_version: str | None = None
     cuda_driver_version: str | None = None
     persistence_mode: bool | None = None
+    generation: str | None = None
+    """Lower case, as in ``hopper``."""
     simulated: bool = False
 
 

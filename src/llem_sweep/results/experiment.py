@@ -10,6 +10,7 @@ from llem_sweep.results.base import ResultModel
 from llem_sweep.results.environment import EnvironmentSnapshot
 from llem_sweep.results.parts import (
     AggregationMetadata,
+    DeviceEnergy,
     EffectiveConfig,
     EnergyBreakdown,
     ExtendedEfficiencyMetrics,
@@ -22,9 +23,10 @@ from llem_sweep.results.parts import (
     ThermalThrottleInfo,
     WarmupResult,
 )
+from llem_sweep.results.sensors import BoardSensors
 from llem_sweep.results.warnings import MeasurementWarning
 
-SCHEMA_VERSION: Literal["3.0"] = "3.0"
+SCHEMA_VERSION: Literal["3.1"] = "3.1"
 
 
 class ExperimentResult(ResultModel):
@@ -34,7 +36,7 @@ class ExperimentResult(ResultModel):
     one window from ``start_time`` to ``end_time``, whose length is ``total_inference_time_sec``.
     """
 
-    schema_version: Literal["3.0"] = SCHEMA_VERSION
+    schema_version: Literal["3.1"] = SCHEMA_VERSION
     experiment_id: str
     measurement_config_hash: str
     """16 hex digits, equal for all cycles of one configuration."""
@@ -72,6 +74,19 @@ class ExperimentResult(ResultModel):
     energy_adjusted_j: float | None
     energy_per_device_j: tuple[float | None, ...]
     energy_breakdown: EnergyBreakdown | None
+    energy_uncertainty_j: float | None = None
+    """Half-width of the interval around ``total_energy_j`` that holds the truth with ``energy_coverage``: sensor
+    timing alone; the boards' gain error is stated in ``energy_breakdown.gain_error_pct``."""
+    energy_adjusted_uncertainty_j: float | None = None
+    avg_energy_per_token_uncertainty_j: float | None = None
+    energy_per_device_uncertainty_j: tuple[float | None, ...] = ()
+    energy_coverage: float | None = None
+    energy_estimator: str | None = None
+    """Version of the estimators: within one, the stored samples give every energy again bit for bit."""
+    device_energies: tuple[DeviceEnergy, ...] = ()
+    """Every method's value for each device."""
+    sensors: tuple[BoardSensors, ...] = ()
+    """How each device's readings follow its power."""
     multi_gpu: MultiGPUMetrics | None = None
     sampler: SamplerInfo | None = None
 

@@ -9,6 +9,48 @@ from pydantic import AwareDatetime
 from llem_sweep.results.base import JsonDict, ResultModel
 
 
+class MethodEnergy(ResultModel):
+    """Energy of one device over the window by one method."""
+
+    method: str
+    energy_j: float
+    uncertainty_j: float
+    """Half-width at ``energy_coverage`` of the result."""
+
+
+class DeviceEnergy(ResultModel):
+    """Energy of one device over the window."""
+
+    energy_j: float | None
+    uncertainty_j: float | None
+    method: str | None
+    """The method whose value this is."""
+    methods: tuple[MethodEnergy, ...] = ()
+    """Every method that the board's readings allow, the one chosen first."""
+    reason: str | None = None
+    """Why ``energy_j`` is None."""
+
+
+class IdlePower(ResultModel):
+    """Idle power of all boards over one stretch of time."""
+
+    kind: Literal["cold", "context"]
+    """cold: no context of ours on the boards; context: model resident, nothing running."""
+    when: Literal["before", "after"]
+    """Relative to the window."""
+    power_w: float | None
+    """Sum over the boards; None when any of them is unknown."""
+    uncertainty_w: float | None
+    """Half-width at ``energy_coverage``: sensor timing and the spread over the stretch."""
+    power_per_device_w: tuple[float | None, ...]
+    method: str | None
+    timestamp: AwareDatetime
+    """Of its end."""
+    duration_s: float
+    age_s: float
+    """From its end to the start of the window; negative after the window."""
+
+
 class EnergyBreakdown(ResultModel):
     """Total energy and what of it is idle power."""
 
@@ -24,6 +66,15 @@ class EnergyBreakdown(ResultModel):
     """From the end of the baseline to the start of the window."""
     energy_methods: tuple[str | None, ...] = ()
     """How each device's energy was computed, in device order."""
+    raw_uncertainty_j: float | None = None
+    adjusted_uncertainty_j: float | None = None
+    baseline_uncertainty_w: float | None = None
+    baseline_kind: Literal["cold", "context"] | None = None
+    """Which idle power was subtracted."""
+    idle: tuple[IdlePower, ...] = ()
+    """Every idle power taken for this result, whichever was subtracted."""
+    gain_error_pct: tuple[float, float] | None = None
+    """Published range of the boards' own gain error, which no uncertainty here includes."""
 
 
 class ThermalThrottleInfo(ResultModel):

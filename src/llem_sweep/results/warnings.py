@@ -33,11 +33,21 @@ class WarningCode(StrEnum):
     BASELINE_SHORT = "baseline_short"
     BASELINE_NOT_IDLE = "baseline_not_idle"
     """Another process was on the board while its idle power was taken."""
+    BASELINE_UNSTABLE = "baseline_unstable"
+    """Idle power moved during the baseline, or between before and after the window."""
+    BASELINE_COLD = "baseline_cold"
+    """The idle power subtracted was taken without a context, so the context's own power is charged to the run."""
     NEGATIVE_ADJUSTED_ENERGY = "negative_adjusted_energy"
+    SENSOR_DISAGREEMENT = "sensor_disagreement"
+    """Two methods differ by more than their bounds."""
+    WIDE_BOUND = "wide_bound"
+    """The energy's uncertainty is large against the energy."""
     FOREIGN_PROCESS = "foreign_process"
     """Another process computed on the board during the window."""
     THERMAL_THROTTLE = "thermal_throttle"
     POWER_THROTTLE = "power_throttle"
+    ECC_ERRORS = "ecc_errors"
+    """Uncorrected memory errors appeared during the experiment."""
     WARM_UP_OFF = "warm_up_off"
     WARM_UP_SHORT = "warm_up_short"
     WARM_UP_UNCONVERGED = "warm_up_unconverged"
@@ -61,6 +71,11 @@ REMEDIES: dict[WarningCode, str] = {
     WarningCode.BASELINE_SHORT: "set baseline.duration_seconds to 10 or more",
     WarningCode.BASELINE_NOT_IDLE: "stop the other processes on this board and run again",
     WarningCode.NEGATIVE_ADJUSTED_ENERGY: "check that the board was idle for the baseline, and lengthen both",
+    WarningCode.SENSOR_DISAGREEMENT: "measure again; if it stays, suspect the board's sensors",
+    WarningCode.WIDE_BOUND: "make the window longer (raise n or max_output_tokens)",
+    WarningCode.BASELINE_UNSTABLE: "leave the board alone for a while, and lengthen baseline.duration_seconds",
+    WarningCode.BASELINE_COLD: "set baseline.subtract to context",
+    WarningCode.ECC_ERRORS: "have the board checked: its memory reports uncorrected errors",
     WarningCode.FOREIGN_PROCESS: "stop the other processes on this board and measure again",
     WarningCode.THERMAL_THROTTLE: "improve cooling, or lower the power limit before the sweep",
     WarningCode.POWER_THROTTLE: "expected at the power limit; compare only runs at the same limit",

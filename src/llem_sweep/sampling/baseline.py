@@ -1,4 +1,4 @@
-"""Idle power of the boards, before anything is charged to a model."""
+"""Idle power of the boards: cold, before a context of ours is on them, or with the model resident."""
 
 from __future__ import annotations
 
@@ -9,32 +9,35 @@ from typing import NamedTuple
 from llem_sweep.clock import Clock
 from llem_sweep.device.protocol import Gpu
 from llem_sweep.phases import Phase, PhaseStream
-from llem_sweep.sampling.energy import device_energy, needs_more
+from llem_sweep.sampling.account import Evidence, IdleEstimate, IdleKind, Span, idle_power
+from llem_sweep.sampling.energy import needs_more
 from llem_sweep.sampling.recording import Recording
 from llem_sweep.sampling.sampler import SAMPLE_PERIOD_S, Sampler
+
+RUN_IN_S = 1.1
+"""Longest time to sample before idle power counts: two of the slowest published ticks and a margin."""
+_PHASES: dict[IdleKind, Phase] = {"cold": Phase.BASELINE, "context": Phase.CONTEXT}
 
 
 class Baseline(NamedTuple):
     """Idle power over one stretch of time."""
 
-    power_w_per_device: tuple[float | None, ...]
-    """Mean power in device order; None where the sensor couldn't tell."""
-    method: str | None
-    """``counter`` or ``power``; both, joined by ``+``, when boards differ; None without any power."""
-    ended_s: float
-    """Monotonic time of the end."""
+    estimate: IdleEstimate
+    recording: Recording
     timestamp: datetime
     """Wall-clock time of the end, timezone-aware."""
-    duration_s: float
     foreign: tuple[int, ...]
-    """Process ids of others seen on the boards before or after."""
-    recording: Recording
+    """Process ids of others seen on the boards meanwhile."""
+
+    @property
+    def span(self) -> Span:
+        """When it was taken; its recording is named after its kind."""
+        return self.estimate.span
 
     @property
     def power_w(self) -> float | None:
         """Idle power of all boards together; None when any of them is unknown, or there is none."""
-        known = [power_w for power_w in self.power_w_per_device if power_w is not None]
-        return sum(known) if known and len(known) == len(self.power_w_per_device) else None
+        return self.estimate.power_w
 
 
 def measure_baseline(
@@ -42,16 +45,17 @@ def measure_baseline(
     clock: Clock,
     phases: PhaseStream,
     duration_s: float,
+    kind: IdleKind = "cold",
     period_s: float = SAMPLE_PERIOD_S,
 ) -> Baseline:
-    """Sample the boards for ``duration_s`` with nothing of ours running, in ``Phase.BASELINE``.
+    """Sample the boards for ``duration_s`` with nothing running, in the phase of ``kind``.
 
-    Takes up to ``RUN_ON_LIMIT_S`` longer, until the end is resolved. Raises BoardLostError when a board stops
-    answering.
+    Takes up to ``RUN_IN_S`` and ``RUN_ON_LIMIT_S`` longer, until both ends are resolved. Raises BoardLostError
+    when a board stops answering.
     """
-    phases.mark(Phase.BASELINE)
-    before = _foreign_processes(gpus)
+    phases.mark(_PHASES[kind])
     with Sampler(gpus, clock, phases, period_s) as sampler:
+        clock.sleep(min(RUN_IN_S, duration_s / 4))
         start_s = clock.monotonic()
         clock.sleep(duration_s)
         end_s, timestamp = clock.monotonic(), clock.now()
@@ -59,24 +63,7 @@ def measure_baseline(
             sampler.check()
             clock.sleep(period_s)
         recording = sampler.stop()
-    estimates = [
-        device_energy(recording.of_device(device), start_s, end_s, period_s) for device in range(len(gpus))
-    ]
-    powers_w = tuple(
-        estimate.energy_j / (end_s - start_s) if estimate.energy_j is not None else None
-        for estimate in estimates
-    )
-    methods = {str(estimate.method) for estimate in estimates if estimate.energy_j is not None}
-    return Baseline(
-        power_w_per_device=powers_w,
-        method="+".join(sorted(methods)) or None,
-        ended_s=end_s,
-        timestamp=timestamp,
-        duration_s=end_s - start_s,
-        foreign=tuple(sorted(before | _foreign_processes(gpus))),
-        recording=recording,
-    )
-
-
-def _foreign_processes(gpus: Sequence[Gpu]) -> set[int]:
-    return {pid for gpu in gpus for pid in gpu.foreign_processes() or ()}
+    span = Span(kind, "before", kind, start_s, end_s)
+    evidence = Evidence({kind: recording}, (span,), tuple(gpu.sensors for gpu in gpus))
+    foreign = {pid for sample in recording.health for pid in sample.health.foreign or ()}
+    return Baseline(idle_power(evidence, span), recording, timestamp, tuple(sorted(foreign)))

@@ -1,30 +1,58 @@
-"""From samples to energy: pure arithmetic.
+"""From samples to energy: pure arithmetic, with an uncertainty for every number.
 
-A board's energy counter stands still between ticks (20 to 500 ms, by model), so the difference of two reads at the
-ends of a window errs by up to a tick's energy at either end. Here the *ticks* are found in the samples: points
-where the counter is known exactly, at times known to half a sampling period. Between the ticks around the window's
-ends the counter is interpolated linearly. Where power steps just at an end, that leaves an error of at most a
-quarter of a tick × the step.
+Three methods, each used where the board's readings allow it, the first of them being the result:
+
+``counter``
+    The energy counter, which is exact at its ticks. What lies between a tick and the window's edge comes from the
+    ticks around it (``ticks``) or, where power is read several times a tick, from power (``shape``).
+``mean_power``
+    A power reading that is a running mean, taken apart (``mean_power.by_inversion``).
+``power``
+    A power reading over short windows, each held to halfway to the next (``mean_power.by_holding``).
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+import math
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from statistics import median
 from typing import Literal, NamedTuple
 
+from llem_sweep.results.sensors import BoardSensors, SensorTiming
+from llem_sweep.sampling.mean_power import PowerEnergy, by_holding, by_inversion, is_running_mean
 from llem_sweep.sampling.recording import Recording, Sample
+from llem_sweep.sampling.shape import counter_by_cells, has_no_gaps, power_steps, shaped_counter_at
+from llem_sweep.sampling.ticks import Edge, Side, counter_at
+from llem_sweep.sampling.updates import Point, Updates, find_updates, points_near
 
-EnergyMethod = Literal["counter", "power"]
+EnergyMethod = Literal["counter", "mean_power", "power"]
 
-RUN_ON_LIMIT_S = 1.2
-"""Longest time to go on sampling after a window: two of the slowest published ticks (500 ms) and a margin."""
+ESTIMATOR_VERSION = "1"
+"""Raised with every change that can alter a number computed from the same samples."""
+COVERAGE = 0.95
+"""Share of windows whose truth lies within the stated uncertainty."""
+RUN_ON_LIMIT_S = 1.8
+"""Longest time to go on sampling after a window: three of the slowest published ticks (500 ms) and a margin."""
+_RUN_ON_WITHOUT_COUNTER_S = 1.2
+"""The longest published averaging window, an update and a margin."""
+_COVERAGE_FACTOR = 2.0
+"""Standard uncertainties in half of an interval that holds 95 % of a normal distribution, rounded up."""
+_READINGS_PER_TICK = 1.5
 _LONGEST_GAP_S = 0.5
-"""Longest stretch bridged by interpolation, between ticks at the window's ends or between power samples."""
 _LONGEST_GAP_TICKS = 2.5
-_LONGEST_GAP_PERIODS = 10
+_DISAGREEMENT = 1.5
+_OWN_GAINS = 0.005
+"""How far two readings of one board may differ for want of a common calibration."""
+
+
+class MethodEnergy(NamedTuple):
+    """Energy by one method, with its half-width at :data:`COVERAGE`."""
+
+    method: EnergyMethod
+    energy_j: float
+    uncertainty_j: float
 
 
 class EnergyEstimate(NamedTuple):
@@ -37,163 +65,190 @@ class EnergyEstimate(NamedTuple):
     """Why ``energy_j`` is None."""
     resolvable: bool = True
     """False when the board offers neither energy nor power, so that no longer window would help."""
+    uncertainty_j: float | None = None
+    """Half-width at :data:`COVERAGE`, widened where the methods disagree."""
+    methods: tuple[MethodEnergy, ...] = ()
+    """Every method that the readings allow, the one chosen first."""
+    disagreement: str | None = None
+    """What two methods say that differ by more than their bounds."""
 
 
-class _Point(NamedTuple):
-    at_s: float
-    value: float
+class _Readings(NamedTuple):
+    """One board's samples, taken apart by reading."""
+
+    counter: list[Point]
+    power: list[Point]
+    instant: list[Point]
 
 
-def device_energy(samples: Sequence[Sample], start_s: float, end_s: float, period_s: float) -> EnergyEstimate:
+def device_energy(
+    samples: Sequence[Sample],
+    start_s: float,
+    end_s: float,
+    period_s: float,
+    sensors: BoardSensors | None = None,
+) -> EnergyEstimate:
     """Energy in joules of one board between two monotonic times, from samples around and between them.
 
-    ``samples`` are one board's, in order of time, taken every ``period_s``. The energy counter is used where the
-    board has one, else power.
+    ``samples`` are one board's, in order of time, taken every ``period_s``. Raises ValueError for several boards'.
     """
     if len({sample.device for sample in samples}) > 1:
         raise ValueError("samples of several boards; take them apart with Recording.of_device")
     if not end_s > start_s:
-        return _unknown(None, f"the window lasts {end_s - start_s:g} s")
-    counter = _points(samples, lambda sample: sample.reading.energy_mj)
-    if counter:
-        return _from_counter(counter, start_s, end_s)
-    power = _points(samples, lambda sample: sample.reading.power_mw)
-    if power:
-        return _from_power(power, start_s, end_s, period_s)
-    if samples:
-        return EnergyEstimate(
-            None, None, "the board's driver reports neither energy nor power", resolvable=False
-        )
-    return _unknown(None, "no samples were taken")
-
-
-def tick_period_s(samples: Sequence[Sample]) -> float | None:
-    """Median time between ticks of one board's energy counter; None when fewer than three were seen."""
-    return _tick_period_s(_changes(_points(samples, lambda sample: sample.reading.energy_mj)))
+        return _unknown(f"the window lasts {end_s - start_s:g} s")
+    readings = _Readings(
+        _points(samples, lambda sample: sample.reading.energy_mj),
+        _points(samples, lambda sample: sample.reading.power_mw),
+        _points(samples, lambda sample: sample.reading.instant_mw),
+    )
+    if not any(readings):
+        if samples:
+            return _unknown("the board's driver reports neither energy nor power", resolvable=False)
+        return _unknown("no samples were taken")
+    known = _with_unknown_timing(sensors or BoardSensors(), readings, period_s)
+    found: list[MethodEnergy] = []
+    reasons: list[str] = []
+    if readings.counter:
+        _add(found, reasons, "counter", _by_counter(readings, start_s, end_s, period_s, known))
+    for points, timing in ((readings.power, known.power), (readings.instant, known.instant)):
+        if points and timing is not None:
+            method: EnergyMethod = "mean_power" if is_running_mean(timing) else "power"
+            if method not in {one.method for one in found}:
+                _add(found, reasons, method, _by_power(points, start_s, end_s, period_s, timing))
+    if not found or (readings.counter and found[0].method != "counter"):
+        return _unknown(reasons[0])
+    return _chosen(found)
 
 
 def needs_more(recording: Recording, end_s: float, now_s: float) -> bool:
     """Whether sampling must go on for the energy up to ``end_s`` to be resolved.
 
-    It is once every board has ticked after the end or, without a counter, has been read there; at the latest after
-    :data:`RUN_ON_LIMIT_S`.
+    It is once every board's counter has ticked three times after the end or, without a counter, power has been
+    read for the longest averaging window; at the latest after :data:`RUN_ON_LIMIT_S`.
     """
     if not recording.samples or now_s >= end_s + RUN_ON_LIMIT_S:
         return False
-    first = bisect_left(recording.samples, end_s - RUN_ON_LIMIT_S, key=lambda sample: sample.at_s)
-    by_device: dict[int, list[Sample]] = {}
-    for sample in recording.samples[first:]:
-        by_device.setdefault(sample.device, []).append(sample)
-    return not by_device or not all(_resolves_end(samples, end_s) for samples in by_device.values())
+    first = bisect_left(recording.samples, end_s, key=lambda sample: sample.at_s)
+    behind: dict[int, list[Sample]] = {sample.device: [] for sample in recording.samples[-64:]}
+    for sample in recording.samples[max(0, first - len(behind)) :]:
+        behind.setdefault(sample.device, []).append(sample)
+    return not all(_resolves_end(samples, end_s) for samples in behind.values())
 
 
 def _resolves_end(samples: Sequence[Sample], end_s: float) -> bool:
     counter = _points(samples, lambda sample: sample.reading.energy_mj)
     if not counter:
-        return samples[-1].at_s >= end_s
-    knots = _knots(counter)
-    return bool(knots) and knots[-1].at_s >= end_s
+        return bool(samples) and samples[-1].at_s >= end_s + _RUN_ON_WITHOUT_COUNTER_S
+    return sum(after.value != before.value for before, after in pairwise(counter) if after.at_s > end_s) >= 3
 
 
-def _from_counter(counter: Sequence[_Point], start_s: float, end_s: float) -> EnergyEstimate:
+def _by_counter(
+    readings: _Readings, start_s: float, end_s: float, period_s: float, sensors: BoardSensors
+) -> PowerEnergy | str:
+    counter = readings.counter
     if any(later.value < earlier.value for earlier, later in pairwise(counter)):
-        return _unknown("counter", "the energy counter went backwards: the driver was reloaded")
-    knots = _knots(counter)
-    inside = sum(start_s <= knot.at_s <= end_s for knot in knots)
+        return "the energy counter went backwards: the driver was reloaded"
+    edges: list[Edge] = []
+    for edge_s, side, name in ((start_s, -1, "start"), (end_s, 1, "end")):
+        near = points_near(counter, edge_s)
+        ticks = find_updates(near, period_s)
+        if ticks is None:
+            return f"the energy counter hardly ticked around the window's {name}"
+        if any(
+            later.at_s - earlier.at_s > max(_LONGEST_GAP_TICKS * ticks.period_s, _LONGEST_GAP_S)
+            for earlier, later in pairwise(near)
+            if earlier.at_s - ticks.period_s <= edge_s <= later.at_s + ticks.period_s
+        ):
+            return f"the sampler missed the ticks of the counter at the window's {name}"
+        if not any(start_s <= at_s <= end_s for at_s in ticks.times_s):
+            return f"the energy counter didn't tick in the window of {end_s - start_s:.3f} s"
+        edge = _edge(readings, edge_s, side, ticks, period_s, sensors)
+        if edge is None:
+            return f"the sampler missed the ticks of the counter at the window's {name}"
+        edges.append(edge)
+    begin, end = edges
+    return PowerEnergy(end.value_mj - begin.value_mj, math.hypot(begin.sd_mj, end.sd_mj))
+
+
+def _edge(
+    readings: _Readings,
+    edge_s: float,
+    side: Side,
+    ticks: Updates,
+    period_s: float,
+    sensors: BoardSensors,
+) -> Edge | None:
+    """The counter at an edge: by power where that is read several times a tick, else by the ticks themselves."""
+    for points, timing in ((readings.instant, sensors.instant), (readings.power, sensors.power)):
+        if points and timing is not None and timing.window_s is not None and not is_running_mean(timing):
+            if ticks.period_s > _READINGS_PER_TICK * max(timing.update_period_s, period_s):
+                near = points_near(points, edge_s)
+                if has_no_gaps(timing):
+                    return counter_by_cells(ticks, edge_s, side, near, period_s, timing)
+                near_s = max(timing.update_period_s, period_s) / 2 + timing.window_s + period_s / 4
+                steps = power_steps(near, period_s, timing)
+                return shaped_counter_at(ticks, edge_s, side, steps, near_s)
+            break
+    return counter_at(ticks, edge_s, side)
+
+
+def _by_power(
+    points: list[Point], start_s: float, end_s: float, period_s: float, timing: SensorTiming
+) -> PowerEnergy | str:
+    inside = sum(start_s <= point.at_s <= end_s for point in points)
     if inside < 2:
-        return _unknown(
-            "counter",
-            f"the energy counter ticked {inside} times in the window of {end_s - start_s:.3f} s; two are needed",
-        )
-    tick_s = _tick_period_s(_changes(counter)) or (end_s - start_s)
-    for edge_s, name in ((start_s, "start"), (end_s, "end")):
-        if not _is_near_ticks(knots, edge_s, tick_s):
-            return _unknown("counter", f"the sampler missed the ticks of the counter at the window's {name}")
-    energy_mj = _interpolated(knots, end_s) - _interpolated(knots, start_s)
-    return EnergyEstimate(energy_mj / 1000, "counter", None)
+        return f"{inside} power samples in the window of {end_s - start_s:.3f} s; two are needed"
+    edges = [Point(start_s, 0), *(point for point in points if start_s < point.at_s < end_s), Point(end_s, 0)]
+    gap_s = max(later.at_s - earlier.at_s for earlier, later in pairwise(edges))
+    if gap_s > _LONGEST_GAP_S:
+        return f"{gap_s:.3f} s of the window without a power sample"
+    if is_running_mean(timing):
+        found = by_inversion(points, start_s, end_s, period_s, timing)
+        return found or "power was not read for one averaging window after the end"
+    return by_holding(points, start_s, end_s, period_s, timing)
 
 
-def _from_power(power: Sequence[_Point], start_s: float, end_s: float, period_s: float) -> EnergyEstimate:
-    """Trapezoid rule, clipped to the window by interpolation; power is held beyond the outermost samples."""
-    inside = [point for point in power if start_s <= point.at_s <= end_s]
-    if len(inside) < 2:
-        return _unknown(
-            "power", f"{len(inside)} power samples in the window of {end_s - start_s:.3f} s; two are needed"
-        )
-    gap_s = max(
-        later.at_s - earlier.at_s
-        for earlier, later in pairwise([_Point(start_s, 0), *inside, _Point(end_s, 0)])
+def _add(
+    found: list[MethodEnergy], reasons: list[str], method: EnergyMethod, energy: PowerEnergy | str
+) -> None:
+    if isinstance(energy, str):
+        reasons.append(energy)
+    else:
+        found.append(MethodEnergy(method, energy.energy_mj / 1000, _COVERAGE_FACTOR * energy.sd_mj / 1000))
+
+
+def _chosen(found: Sequence[MethodEnergy]) -> EnergyEstimate:
+    """The first method's value; a method that contradicts it widens its uncertainty to reach the other's value."""
+    chosen = found[0]
+    uncertainty_j, disagreement = chosen.uncertainty_j, None
+    for other in found[1:]:
+        apart_j = abs(other.energy_j - chosen.energy_j)
+        allowed_j = _DISAGREEMENT * math.hypot(chosen.uncertainty_j, other.uncertainty_j)
+        if apart_j > allowed_j + _OWN_GAINS * abs(chosen.energy_j):
+            uncertainty_j = max(uncertainty_j, apart_j)
+            disagreement = (
+                f"{chosen.method} gives {chosen.energy_j:.1f} ± {chosen.uncertainty_j:.1f} J,"
+                f" {other.method} {other.energy_j:.1f} ± {other.uncertainty_j:.1f} J"
+            )
+    return EnergyEstimate(
+        chosen.energy_j, chosen.method, None, True, uncertainty_j, tuple(found), disagreement
     )
-    if gap_s > max(_LONGEST_GAP_S, _LONGEST_GAP_PERIODS * period_s):
-        return _unknown("power", f"{gap_s:.3f} s of the window without a power sample")
-    path = [
-        _Point(start_s, _held(power, start_s)),
-        *(point for point in inside if start_s < point.at_s < end_s),
-        _Point(end_s, _held(power, end_s)),
-    ]
-    energy_mj = sum(
-        (earlier.value + later.value) / 2 * (later.at_s - earlier.at_s) for earlier, later in pairwise(path)
-    )
-    return EnergyEstimate(energy_mj / 1000, "power", None)
 
 
-def _points(samples: Iterable[Sample], value: Callable[[Sample], int | None]) -> list[_Point]:
+def _with_unknown_timing(sensors: BoardSensors, readings: _Readings, period_s: float) -> BoardSensors:
+    """``sensors``, and for a power reading of which nothing is known the updates that are seen and no window."""
+    if readings.power and sensors.power is None and sensors.instant is None:
+        changes = [after.at_s for before, after in pairwise(readings.power) if after.value != before.value]
+        spacings = [later - earlier for earlier, later in pairwise(changes)]
+        unknown = SensorTiming(update_period_s=max(median(spacings), period_s) if spacings else period_s)
+        return sensors.model_copy(update={"power": unknown})
+    return sensors
+
+
+def _points(samples: Iterable[Sample], value: Callable[[Sample], int | None]) -> list[Point]:
     known = ((sample.at_s, value(sample)) for sample in samples)
-    return [_Point(at_s, number) for at_s, number in known if number is not None]
+    return [Point(at_s, number) for at_s, number in known if number is not None]
 
 
-def _changes(counter: Sequence[_Point]) -> list[tuple[_Point, _Point]]:
-    """Neighbouring readings between which the counter ticked."""
-    return [(earlier, later) for earlier, later in pairwise(counter) if later.value != earlier.value]
-
-
-def _tick_period_s(changes: Sequence[tuple[_Point, _Point]]) -> float | None:
-    times = [(earlier.at_s + later.at_s) / 2 for earlier, later in changes]
-    return median(after - before for before, after in pairwise(times)) if len(times) > 2 else None
-
-
-def _knots(counter: Sequence[_Point]) -> list[_Point]:
-    """When the counter took each new value: midway between the last old and the first new reading.
-
-    Where the sampler stalled over several ticks, the newest of them came at most a tick before the new reading.
-    """
-    changes = _changes(counter)
-    tick_s = _tick_period_s(changes)
-    knots = []
-    for earlier, later in changes:
-        earliest_s = earlier.at_s if tick_s is None else max(earlier.at_s, later.at_s - tick_s)
-        knots.append(_Point((earliest_s + later.at_s) / 2, later.value))
-    return knots
-
-
-def _is_near_ticks(knots: Sequence[_Point], at_s: float, tick_s: float) -> bool:
-    """Whether ``at_s`` lies in a short interval between knots, or a tick or two beyond the outermost."""
-    after = bisect_right(knots, at_s, key=lambda knot: knot.at_s)
-    if after == 0:
-        return knots[0].at_s - at_s <= _LONGEST_GAP_TICKS * tick_s
-    if after == len(knots):
-        return at_s - knots[-1].at_s <= _LONGEST_GAP_TICKS * tick_s
-    return knots[after].at_s - knots[after - 1].at_s <= max(_LONGEST_GAP_TICKS * tick_s, _LONGEST_GAP_S)
-
-
-def _interpolated(knots: Sequence[_Point], at_s: float) -> float:
-    """Counter at ``at_s``; beyond the outermost knots by the slope of the last interval there."""
-    after = bisect_right(knots, at_s, key=lambda knot: knot.at_s)
-    after = min(max(after, 1), len(knots) - 1)
-    before, behind = knots[after - 1], knots[after]
-    slope = (behind.value - before.value) / (behind.at_s - before.at_s)
-    return before.value + slope * (at_s - before.at_s)
-
-
-def _held(points: Sequence[_Point], at_s: float) -> float:
-    """Value at ``at_s``, interpolated; beyond the outermost points held."""
-    after = bisect_right(points, at_s, key=lambda point: point.at_s)
-    if after == 0:
-        return points[0].value
-    if after == len(points):
-        return points[-1].value
-    return _interpolated(points, at_s)
-
-
-def _unknown(method: EnergyMethod | None, reason: str) -> EnergyEstimate:
-    return EnergyEstimate(None, method, reason)
+def _unknown(reason: str, *, resolvable: bool = True) -> EnergyEstimate:
+    return EnergyEstimate(None, None, reason, resolvable)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from llem_sweep.device.protocol import Reading
+from llem_sweep.device.protocol import Health, Reading
 from llem_sweep.phases import Phase
 
 
@@ -19,6 +19,15 @@ class Sample(NamedTuple):
     reading: Reading
 
 
+class HealthSample(NamedTuple):
+    """What could spoil a measurement on one board at one moment."""
+
+    at_s: float
+    """Monotonic time in seconds."""
+    device: int
+    health: Health
+
+
 class Recording(NamedTuple):
     """All samples of one recording, in the order taken."""
 
@@ -26,6 +35,8 @@ class Recording(NamedTuple):
     period_s: float
     cpu_time_s: float | None
     """CPU time spent reading."""
+    health: tuple[HealthSample, ...] = ()
+    """Asked at the beginning, about once a second, and at the end."""
 
     def of_device(self, device: int) -> tuple[Sample, ...]:
         """The samples of one board."""

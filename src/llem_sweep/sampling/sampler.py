@@ -10,10 +10,15 @@ from llem_sweep.clock import Clock, SystemClock, Ticker
 from llem_sweep.device.protocol import Gpu, Reading
 from llem_sweep.errors import DeviceError
 from llem_sweep.phases import PhaseStream
-from llem_sweep.sampling.recording import Recording, Sample
+from llem_sweep.sampling.recording import HealthSample, Recording, Sample
 
-SAMPLE_PERIOD_S = 0.02
-"""Five samples for each tick of the counters seen so far, so that a tick's time is known to 10 ms."""
+SAMPLE_PERIOD_S = 0.01594
+"""Six samples for each 100 ms tick. No whole number of periods makes a published tick (20, 100, 500 ms): samples
+then fall at ever other points of the ticks, and many ticks together tell their times better than one sample."""
+SLOW_EVERY = 6
+"""Temperature, memory, utilisation, clocks and their reasons are read with every so many samples."""
+HEALTH_PERIOD_S = 1.0
+"""How often a board is asked for what can spoil a measurement."""
 
 
 class Sampler:
@@ -31,6 +36,9 @@ class Sampler:
         self._clock = clock
         self._phases = phases
         self._samples: list[Sample] = []
+        self._health: list[HealthSample] = []
+        self._health_due_s = clock.monotonic()
+        self._ticks = 0
         self._latest: list[Reading | None] = [None] * len(self._gpus)
         self._cpu_time_s: float | None = 0.0 if gpus and isinstance(clock, SystemClock) else None
         self._error: DeviceError | None = None
@@ -45,6 +53,7 @@ class Sampler:
         """End the recording and return it. Raises the DeviceError (BoardLostError) that ended it early, if any."""
         self._end()
         self.check()
+        self._ask_health()
         return self.recording()
 
     def check(self) -> None:
@@ -54,10 +63,10 @@ class Sampler:
 
     def recording(self) -> Recording:
         """All samples so far."""
-        return Recording(tuple(self._samples), self.period_s, self._cpu_time_s)
+        return Recording(tuple(self._samples), self.period_s, self._cpu_time_s, tuple(self._health))
 
     def latest(self) -> tuple[Reading | None, ...]:
-        """The newest reading of each board; None for a board that none was taken of yet."""
+        """The newest of every reading of each board; None for a board that none was taken of yet."""
         return tuple(self._latest)
 
     def __enter__(self) -> Sampler:
@@ -78,17 +87,31 @@ class Sampler:
             return
         began_s = time.thread_time()
         try:
+            slow = self._ticks % SLOW_EVERY == 0
             for device, gpu in enumerate(self._gpus):
-                self._sample(device, gpu)
+                self._sample(device, gpu, slow)
+            self._ticks += 1
+            if self._clock.monotonic() >= self._health_due_s:
+                self._ask_health()
+                self._health_due_s += HEALTH_PERIOD_S
         except DeviceError as error:
             self._error = error
         if self._cpu_time_s is not None:
             self._cpu_time_s += time.thread_time() - began_s
 
-    def _sample(self, device: int, gpu: Gpu) -> None:
+    def _sample(self, device: int, gpu: Gpu, slow: bool) -> None:
         before_s = self._clock.monotonic()
         phase = self._phases.current.phase
-        reading = gpu.read()
+        reading = gpu.read(slow=slow)
         at_s = (before_s + self._clock.monotonic()) / 2
         self._samples.append(Sample(at_s, device, phase, reading))
+        known = self._latest[device]
+        if not slow and known is not None:
+            reading = known._replace(
+                energy_mj=reading.energy_mj, power_mw=reading.power_mw, instant_mw=reading.instant_mw
+            )
         self._latest[device] = reading
+
+    def _ask_health(self) -> None:
+        for device, gpu in enumerate(self._gpus):
+            self._health.append(HealthSample(self._clock.monotonic(), device, gpu.health()))

@@ -1,23 +1,38 @@
-"""The samples as a parquet file, in long form: one row per sample and board."""
+"""The samples as a parquet file, in long form: one row per sample and board.
+
+Rows hold every raw reading of every recording: the idle power's (``cold``, ``context``) and the window's own. The
+file's metadata hold the spans that count, the boards' sensors and the sampling period, so that
+:func:`decode_evidence` gives back exactly what the energies of the result were computed from.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from datetime import datetime
+from itertools import chain
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from llem_sweep.device.protocol import Reading
 from llem_sweep.phases import Phase
 from llem_sweep.results.environment import BoardInfo
-from llem_sweep.sampling.recording import Recording
+from llem_sweep.results.sensors import BoardSensors
+from llem_sweep.sampling.account import Evidence, Span
+from llem_sweep.sampling.energy import ESTIMATOR_VERSION
+from llem_sweep.sampling.recording import Recording, Sample
 
-SIDECAR_SCHEMA_VERSION = "1"
+SIDECAR_SCHEMA_VERSION = "2"
 _TEXT = pa.dictionary(pa.int32(), pa.string())
 _COLUMNS = pa.schema(
     [
         pa.field("timestamp_s", pa.float64(), nullable=False),
         pa.field("monotonic_s", pa.float64(), nullable=False),
+        pa.field("wall_s", pa.float64(), nullable=False),
+        pa.field("recording", _TEXT, nullable=False),
         pa.field("device", pa.int32(), nullable=False),
         pa.field("gpu_index", pa.int32(), nullable=False),
         pa.field("gpu_uuid", _TEXT, nullable=False),
@@ -25,54 +40,74 @@ _COLUMNS = pa.schema(
         pa.field("in_window", pa.bool_(), nullable=False),
         pa.field("energy_mj", pa.int64()),
         pa.field("power_w", pa.float64()),
+        pa.field("instant_power_w", pa.float64()),
         pa.field("temperature_c", pa.float64()),
         pa.field("memory_used_mb", pa.float64()),
         pa.field("memory_total_mb", pa.float64()),
         pa.field("sm_utilisation_pct", pa.float64()),
+        pa.field("sm_clock_mhz", pa.float64()),
         pa.field("throttle_reasons", pa.int64()),
     ]
 )
 _PHASES = [phase.value for phase in Phase]
 _PHASE_CODES = {phase: code for code, phase in enumerate(Phase)}
+_EVIDENCE = b"llem_sweep.evidence"
 
 
-def encode_timeseries(
-    recording: Recording, boards: Sequence[BoardInfo], window_start_s: float, window_end_s: float
-) -> bytes:
-    """Every sample of ``recording`` as parquet, enough to compute the energy again.
+class SidecarError(ValueError):
+    """A sidecar that can't be computed with; the message says why."""
 
-    ``timestamp_s`` counts from the start of the window and is negative before it; ``in_window`` marks the samples
-    from its start to its end, both included. ``boards`` are in device order. What wasn't read is null.
+
+def encode_timeseries(evidence: Evidence, boards: Sequence[BoardInfo], window_started: datetime) -> bytes:
+    """Every sample of ``evidence`` as parquet.
+
+    ``timestamp_s`` counts from the start of the window and is negative before it; ``wall_s`` is Unix time by the
+    same clock, set by ``window_started``, the wall-clock time of that start; ``in_window`` marks the window's
+    samples from its start to its end, both included. ``boards`` are in device order. What wasn't read is null.
     """
-    if not recording.samples:
+    names = sorted(evidence.recordings)
+    lengths = [len(evidence.recordings[name].samples) for name in names]
+    if not sum(lengths):
         return empty_timeseries(boards)
-    at_s, devices, phases, readings = zip(*recording.samples, strict=True)
-    energy, power_mw, temperature, memory, utilisation, reasons = zip(*readings, strict=True)
-    times = pa.array(at_s, pa.float64())
-    device = pa.array(devices, pa.int32())
-    phase = pa.array([_PHASE_CODES[phase] for phase in phases], pa.int32())
+    samples = chain.from_iterable(evidence.recordings[name].samples for name in names)
+    at_s, devices, phases, readings = zip(*samples, strict=True)
+    read = Reading(*zip(*readings, strict=True))  # type: ignore[arg-type]
+    window = evidence.window
+    times, device = pa.array(at_s, pa.float64()), pa.array(devices, pa.int32())
+    since_start = pc.subtract(times, window.start_s)
+    codes = list(chain.from_iterable([code] * length for code, length in enumerate(lengths)))
+    recording = pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), names)
     columns = [
-        pc.subtract(times, window_start_s),
+        since_start,
         times,
+        pc.add(since_start, window_started.timestamp()),
+        recording,
         device,
         pa.array([board.index for board in boards], pa.int32()).take(device),
         pa.DictionaryArray.from_arrays(device, [board.uuid for board in boards]),
-        pa.DictionaryArray.from_arrays(phase, _PHASES),
-        pc.and_(pc.greater_equal(times, window_start_s), pc.less_equal(times, window_end_s)),
-        pa.array(energy, pa.int64()),
-        pc.divide(pa.array(power_mw, pa.float64()), 1000.0),
-        pa.array(temperature, pa.float64()),
-        pa.array(memory, pa.float64()),
+        pa.DictionaryArray.from_arrays(
+            pa.array([_PHASE_CODES[phase] for phase in phases], pa.int32()), _PHASES
+        ),
+        pc.and_(
+            pc.equal(recording.cast(pa.string()), window.recording),
+            pc.and_(pc.greater_equal(times, window.start_s), pc.less_equal(times, window.end_s)),
+        ),
+        pa.array(read.energy_mj, pa.int64()),
+        pc.divide(pa.array(read.power_mw, pa.float64()), 1000.0),
+        pc.divide(pa.array(read.instant_mw, pa.float64()), 1000.0),
+        pa.array(read.temperature_c, pa.float64()),
+        pa.array(read.memory_used_mb, pa.float64()),
         pa.array([board.memory_total_mb for board in boards], pa.float64()).take(device),
-        pa.array(utilisation, pa.float64()),
-        pa.array(reasons, pa.int64()),
+        pa.array(read.sm_utilisation_pct, pa.float64()),
+        pa.array(read.sm_clock_mhz, pa.float64()),
+        pa.array(read.throttle_reasons, pa.int64()),
     ]
-    return _encode(pa.Table.from_arrays(columns, schema=_COLUMNS), boards)
+    return _encode(pa.Table.from_arrays(columns, schema=_COLUMNS), boards, _described(evidence))
 
 
 def empty_timeseries(boards: Sequence[BoardInfo] = ()) -> bytes:
     """A sidecar without rows, for an experiment that took no samples."""
-    return _encode(_COLUMNS.empty_table(), boards)
+    return _encode(_COLUMNS.empty_table(), boards, None)
 
 
 def decode_timeseries(data: bytes) -> pa.Table:
@@ -80,7 +115,73 @@ def decode_timeseries(data: bytes) -> pa.Table:
     return pq.read_table(pa.BufferReader(data))
 
 
-def _encode(table: pa.Table, boards: Sequence[BoardInfo]) -> bytes:
+def decode_evidence(data: bytes) -> Evidence | None:
+    """What :func:`encode_timeseries` was given, up to what the samples cost; None for a sidecar without samples.
+
+    Raises SidecarError for a file that isn't such a sidecar or is damaged.
+    """
+    try:
+        table = decode_timeseries(data)
+    except (pa.ArrowException, OSError) as error:
+        raise SidecarError(f"the sidecar can't be read: {error}") from error
+    if table.num_rows == 0:
+        return None
+    described = (table.schema.metadata or {}).get(_EVIDENCE)
+    if described is None:
+        raise SidecarError(
+            "the sidecar doesn't say what energy was computed from: an earlier version wrote it"
+        )
+    try:
+        return _evidence(table, json.loads(described))
+    except (KeyError, TypeError, ValueError) as error:
+        raise SidecarError(f"the sidecar's metadata are damaged: {error!r}") from error
+
+
+def _described(evidence: Evidence) -> dict[str, Any]:
+    return {
+        "estimator": ESTIMATOR_VERSION,
+        "spans": [span._asdict() for span in evidence.spans],
+        "periods_s": {name: recording.period_s for name, recording in evidence.recordings.items()},
+        "sensors": [sensors.model_dump(mode="json") for sensors in evidence.sensors],
+    }
+
+
+def _evidence(table: pa.Table, described: dict[str, Any]) -> Evidence:
+    recordings = {}
+    for name, period_s in described["periods_s"].items():
+        own = table.filter(pc.equal(table["recording"].cast(pa.string()), name))
+        recordings[name] = Recording(tuple(_samples(own)), period_s, None)
+    return Evidence(
+        recordings,
+        tuple(Span(**span) for span in described["spans"]),
+        tuple(BoardSensors.model_validate_json(json.dumps(sensors)) for sensors in described["sensors"]),
+    )
+
+
+def _samples(table: pa.Table) -> list[Sample]:
+    def column(name: str) -> list[Any]:
+        values: list[Any] = table[name].to_pylist()
+        return values
+
+    def whole(name: str, scale: float = 1.0) -> list[int | None]:
+        return [None if value is None else round(value * scale) for value in column(name)]
+
+    readings = map(
+        Reading,
+        column("energy_mj"),
+        whole("power_w", 1000.0),
+        whole("temperature_c"),
+        column("memory_used_mb"),
+        whole("sm_utilisation_pct"),
+        column("throttle_reasons"),
+        whole("instant_power_w", 1000.0),
+        whole("sm_clock_mhz"),
+    )
+    phases = map(Phase, column("phase"))
+    return list(map(Sample, column("monotonic_s"), column("device"), phases, readings))
+
+
+def _encode(table: pa.Table, boards: Sequence[BoardInfo], evidence: dict[str, Any] | None) -> bytes:
     simulated = any(board.simulated for board in boards)
     about = (
         "simulated boards: no number here was measured"
@@ -94,13 +195,15 @@ def _encode(table: pa.Table, boards: Sequence[BoardInfo]) -> bytes:
         "llem_sweep.simulated": "true" if simulated else "false",
         "llem_sweep.about": about,
     }
+    if evidence is not None:
+        metadata[_EVIDENCE.decode()] = json.dumps(evidence)
     sink = pa.BufferOutputStream()
     # Dictionaries and statistics of numbers that hardly repeat cost more time than they save room.
     pq.write_table(
         table.replace_schema_metadata(metadata),
         sink,
         compression="snappy",
-        use_dictionary=["gpu_uuid", "phase"],
+        use_dictionary=["gpu_uuid", "phase", "recording"],
         write_statistics=False,
     )
     return bytes(sink.getvalue())

@@ -62,7 +62,8 @@ def summarise_window(recording: Recording, start_s: float, end_s: float) -> Wind
         sm_utilisation_mean_pct=fmean(utilisation) if utilisation else None,
         memory_used_max_mb=_largest_total_mb(samples, len(devices)),
         temperature_start_c=max(
-            _known(own[0].reading.temperature_c for own in per_device if own), default=None
+            (known[0] for own in per_device if (known := _known(s.reading.temperature_c for s in own))),
+            default=None,
         ),
         temperature_max_c=max(_known(sample.reading.temperature_c for sample in samples), default=None),
     )

@@ -1,0 +1,36 @@
+"""How a board's readings follow the power that it draws."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import AwareDatetime
+
+from llem_sweep.results.base import ResultModel
+
+
+class SensorTiming(ResultModel):
+    """Timing of one reading. At an update it takes the mean of ``window_s`` that ended ``lag_s`` before."""
+
+    update_period_s: float
+    """A counter's tick."""
+    window_s: float | None = None
+    """None for a counter, which averages nothing."""
+    lag_s: float = 0.0
+
+
+class BoardSensors(ResultModel):
+    """Timing of each reading that a board offers; None for one that it lacks or that isn't known."""
+
+    counter: SensorTiming | None = None
+    power: SensorTiming | None = None
+    """``nvmlDeviceGetPowerUsage``."""
+    instant: SensorTiming | None = None
+    """Field 186."""
+    source: Literal["prior", "measured", "cached", "unknown"] = "unknown"
+    """prior: published for the generation; measured: found on this board by this worker; cached: found on this
+    board with this driver earlier."""
+    generation: str | None = None
+    measured: tuple[str, ...] = ()
+    """What was found on this board, for example ``counter.update_period_s``; the rest is published."""
+    measured_at: AwareDatetime | None = None

@@ -1,0 +1,112 @@
+"""Energy from power alone, where a board has no counter.
+
+A reading that is the mean of the last ``W`` seconds (a *running mean*), taken every ``u``, tells the energy of
+each update period up to a pattern that repeats every ``W``: the difference of two readings is that of the newest
+period and of the one ``W`` before. The sum of any ``W`` is the reading itself, so whole windows are exact. The
+pattern is the one that makes power change least, in the median over all repetitions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from statistics import median
+from typing import NamedTuple
+
+from llem_sweep.results.sensors import SensorTiming
+from llem_sweep.sampling.shape import energy_between, power_steps, window_means
+from llem_sweep.sampling.ticks import counter_at
+from llem_sweep.sampling.updates import Point, Updates
+
+_LONGEST_WINDOW_S = 1.0
+"""The longest averaging window published, for a reading of which none is known."""
+_PATTERN, _HELD, _HELD_UNSEEN = 1.0, 1.0, 0.002
+"""How uncertain energy is for the pattern that can't be told, for the steps between readings, and for power that
+no reading saw; fitted on simulated boards."""
+
+
+class PowerEnergy(NamedTuple):
+    """Energy from power readings."""
+
+    energy_mj: float
+    sd_mj: float
+
+
+def is_running_mean(timing: SensorTiming) -> bool:
+    """Whether neighbouring windows of a reading overlap so that they have to be taken apart."""
+    return timing.window_s is not None and timing.window_s >= 1.9 * timing.update_period_s
+
+
+def by_inversion(
+    points: Sequence[Point], start_s: float, end_s: float, sampling_s: float, timing: SensorTiming
+) -> PowerEnergy | None:
+    """Energy between two moments from a running mean; None when it wasn't read from a window before the start to a
+    window after the end."""
+    means, period_s = window_means(points, sampling_s, timing)
+    if timing.window_s is None or len(means) < 3:
+        return None
+    whole = round(timing.window_s / period_s)
+    if len(means) < 2 * whole:
+        return None
+    powers = _unfolded([mean.value for mean in means], whole)
+    ends_s = [mean.at_s for mean in means]
+    # Energy at the ends of the update periods: a counter whose ticks are the updates.
+    energies = [0.0]
+    for power in powers[1:]:
+        energies.append(energies[-1] + power * period_s)
+    virtual = Updates(tuple(ends_s), tuple(energies), 0.0, period_s, 0.0)
+    edges = [counter_at(virtual, at_s, side) for at_s, side in ((start_s, -1), (end_s, 1))]
+    first, last = edges
+    if first is None or last is None:
+        return None
+    pattern = _pattern_sd(powers, whole) * period_s * math.sqrt(2)
+    return PowerEnergy(
+        last.value_mj - first.value_mj, math.hypot(first.sd_mj, last.sd_mj, _PATTERN * pattern)
+    )
+
+
+def by_holding(
+    points: Sequence[Point], start_s: float, end_s: float, sampling_s: float, timing: SensorTiming
+) -> PowerEnergy:
+    """Energy between two moments from readings whose windows don't overlap, each held to halfway to the next."""
+    steps = power_steps(points, sampling_s, timing)
+    energy_mj = energy_between(steps, start_s, end_s)
+    variance = math.fsum(
+        ((after.power_mw - before.power_mw) * after.room_s) ** 2 / 3
+        for before, after in pairwise(steps)
+        if start_s <= after.at_s <= end_s
+    )
+    unknown_mj = 0.0
+    if timing.window_s is None:
+        powers = [point.value for point in points if start_s <= point.at_s <= end_s]
+        unknown_mj = _LONGEST_WINDOW_S * (max(powers) - min(powers)) / 2
+    return PowerEnergy(
+        energy_mj, math.hypot(_HELD * math.sqrt(variance), _HELD_UNSEEN * energy_mj, unknown_mj)
+    )
+
+
+def _unfolded(means: Sequence[float], whole: int) -> list[float]:
+    """Mean power of each update period, from means over ``whole`` of them."""
+    powers = [means[whole - 1]] * whole
+    for at in range(whole, len(means)):
+        powers.append(powers[at - whole] + whole * (means[at] - means[at - 1]))
+    changes = [
+        median(powers[at] - powers[at - 1] for at in range(place if place else whole, len(powers), whole))
+        for place in range(whole)
+    ]
+    closing = math.fsum(changes) / whole
+    pattern = [0.0]
+    for change in changes[1:]:
+        pattern.append(pattern[-1] + change - closing)
+    level = math.fsum(pattern) / whole
+    return [power - pattern[at % whole] + level for at, power in enumerate(powers)]
+
+
+def _pattern_sd(powers: Sequence[float], whole: int) -> float:
+    """Standard uncertainty of the repeating pattern at one place: how much power changes from one period to the
+    next, over as many repetitions as there are."""
+    turns = max(1, len(powers) // whole)
+    changes = sorted(abs(after - before) for before, after in pairwise(powers))
+    typical = changes[len(changes) // 2] if changes else 0.0
+    return typical / math.sqrt(turns)
