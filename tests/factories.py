@@ -38,6 +38,7 @@ from llem_sweep.results.parts import (
     WarmupResult,
 )
 from llem_sweep.results.sensors import BoardSensors, SensorTiming
+from llem_sweep.results.verdict import Verdict
 from llem_sweep.results.warnings import MeasurementWarning, WarningCode
 
 START = datetime(2026, 3, 4, 5, 6, 7, 890123, tzinfo=UTC)
@@ -117,6 +118,9 @@ def make_result(**fields: Any) -> ExperimentResult:
         "energy_per_device_j": (3000.0, 2000.0),
         "environment_snapshot": make_environment(),
         "measurement_warnings": (MeasurementWarning.of(WarningCode.POWER_THROTTLE, "in 3 % of the samples"),),
+        "verdict": Verdict(publishable=False, because=("made up",)),
+        "neighbours": ("89abcdef01234567",),
+        "timeseries_sha256": "0" * 64,
         "warmup_excluded_samples": 5,
         "reproducibility_notes": "none",
         "start_time": START,
@@ -210,7 +214,12 @@ def _parts() -> dict[str, Any]:
             warnings=("one process",),
         ),
         "thermal_throttle": ThermalThrottleInfo(
-            thermal=False, power=True, throttled_fraction=0.03, reasons_mask=4
+            thermal=False,
+            power=True,
+            throttled_fraction=0.03,
+            reasons_mask=4,
+            power_throttle_s=0.4,
+            thermal_throttle_s=0.1,
         ),
         "warmup_result": WarmupResult(
             converged=True,
@@ -220,6 +229,9 @@ def _parts() -> dict[str, Any]:
             max_prompts=20,
             latencies_ms=(101.0, 100.0, 99.5, 100.5, 100.0),
             thermal_floor_wait_s=30.0,
+            settled=True,
+            temperature_slope_c_per_s=0.01,
+            power_slope_pct_per_s=-0.02,
         ),
         "latency_stats": LatencyStatistics(
             ttft_mean_ms=50.0,

@@ -98,14 +98,16 @@ def stored(measured: SweepResult) -> ExperimentResult:
 def test_nothing_computed_is_lost_on_the_way_to_disk(stored: ExperimentResult) -> None:
     present = {name for name, value in stored if value not in (None, (), "")}
     later = {"latency_stats", "aggregation", "process_results", "steady_state_window"}
+    alone = {"neighbours"}
     flops = {"total_flops", "flops_per_output_token", "flops_per_input_token", "flops_per_second"}
-    assert present == set(ExperimentResult.model_fields) - later - flops
+    assert present == set(ExperimentResult.model_fields) - later - flops - alone
     assert stored.energy_breakdown is not None
     for part in (stored.energy_breakdown, stored.warmup_result, stored.extended_metrics, stored.sampler):
         assert part is not None
         unknown = {name for name, value in part if value is None}
-        # Convergence wasn't asked for, and only real boards have a gain error.
-        assert unknown <= {"converged", "gain_error_pct"}, part
+        # Convergence and settling weren't asked for, and only real boards have a gain error.
+        slopes = {"temperature_slope_c_per_s", "power_slope_pct_per_s"}
+        assert unknown <= {"converged", "settled", "gain_error_pct"} | slopes, part
     assert stored.warmup_result is not None
     assert len(stored.warmup_result.latencies_ms) == 2
 

@@ -22,6 +22,7 @@ NAMES = {
     "run_experiment",
     "run_sweep",
     "save_result",
+    "verify_results",
 }
 ERRORS = {
     "BackendError",
@@ -74,11 +75,22 @@ def test_no_error_is_left_private() -> None:
         ("plan_sweep", ["sweep"]),
         (
             "run_sweep",
-            ["sweep", "output", "resume", "simulate_gpus", "inline", "address", "allow_remote_code", "view"],
+            [
+                "sweep",
+                "output",
+                "resume",
+                "simulate_gpus",
+                "inline",
+                "address",
+                "allow_remote_code",
+                "require_publishable",
+                "view",
+            ],
         ),
         ("run_experiment", ["config", "simulate_gpus"]),
         ("load_result", ["path"]),
         ("load_results", ["folder"]),
+        ("verify_results", ["folder"]),
         ("save_result", ["result", "output_dir", "timeseries_source"]),
     ],
 )

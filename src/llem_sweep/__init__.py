@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from llem_sweep.store.read import load_result, load_results
     from llem_sweep.store.write import save_result
     from llem_sweep.sweep import SweepResult, run_experiment, run_sweep
+    from llem_sweep.verify import verify_results
 
 _HOME = {
     "ExperimentConfig": "llem_sweep.config.experiment",
@@ -47,6 +48,7 @@ _HOME = {
     "load_result": "llem_sweep.store.read",
     "load_results": "llem_sweep.store.read",
     "save_result": "llem_sweep.store.write",
+    "verify_results": "llem_sweep.verify",
     "BackendError": "llem_sweep.errors",
     "BoardLostError": "llem_sweep.errors",
     "ClusterError": "llem_sweep.errors",
@@ -91,6 +93,7 @@ __all__ = [
     "run_experiment",
     "run_sweep",
     "save_result",
+    "verify_results",
 ]
 
 

@@ -17,6 +17,7 @@ from llem_sweep.config.identity import config_hash, experiment_id
 from llem_sweep.config.sweep import SweepConfig
 from llem_sweep.errors import ConfigError, LlemSweepError, NoGpuError, ResumeError
 from llem_sweep.execution.connect import open_cluster, wanted_address
+from llem_sweep.execution.driver import Ending
 from llem_sweep.execution.execute import execute
 from llem_sweep.execution.inline import local_shape
 from llem_sweep.execution.progress import FailureNote, Progress, SweepView
@@ -59,13 +60,15 @@ class SweepResult(NamedTuple):
     skipped: tuple[SkippedPoint, ...]
     interrupted: bool
     warnings: tuple[str, ...]
+    unpublishable: tuple[str, ...] = ()
+    """Folders of the results that had to be publishable and aren't."""
 
     @property
     def exit_code(self) -> int:
-        """0 all done, 1 some experiments failed or were refused, 130 interrupted."""
+        """0 all done, 1 some experiments failed, were refused or had to be publishable, 130 interrupted."""
         if self.interrupted:
             return 130
-        return 1 if self.failed or self.refused else 0
+        return 1 if self.failed or self.refused or self.unpublishable else 0
 
 
 class DryRun(NamedTuple):
@@ -101,13 +104,15 @@ def run_sweep(
     inline: bool = False,
     address: str | None = None,
     allow_remote_code: bool = False,
+    require_publishable: bool = False,
     view: SweepView | None = None,
 ) -> SweepResult:
     """Run ``sweep`` on every GPU of a cluster, or complete the folder ``resume``, and persist each result.
 
     The folder is made before anything is started. Each outcome is on disk before the next event is looked at, so
     whatever dies, ``resume`` goes on from the folder. Where it runs (simulated or not, inline or not, which
-    cluster) is fixed when the folder is made; resuming repeats it.
+    cluster) is fixed when the folder is made; resuming repeats it. With ``require_publishable`` nothing more is
+    begun after the first result that isn't.
 
     Raises ConfigError, EnvironmentUnfitError or StoreError; failures of single experiments are in the result.
     """
@@ -117,7 +122,7 @@ def run_sweep(
         view.message(f"results go to {folder.path}")
         waiting = folder.plan._replace(experiments=folder.unsettled())
         if not waiting.experiments:
-            return _finish(folder, refused=(), finished=True)
+            return _finish(folder, (), Ending.FINISHED, require_publishable)
         settings = folder.settings
         with open_cluster(
             waiting.name,
@@ -131,8 +136,16 @@ def run_sweep(
             if not folder.settled():
                 _require_work(admission)
             tally = _tally(folder, admission, clock, view)
-            finished = execute(admission.admitted, cluster, folder, waiting.execution, clock, tally)
-        return _finish(folder, admission.refused, finished)
+            ending = execute(
+                admission.admitted,
+                cluster,
+                folder,
+                waiting.execution,
+                clock,
+                tally,
+                require_publishable=require_publishable,
+            )
+        return _finish(folder, admission.refused, ending, require_publishable)
 
 
 def dry_run(
@@ -253,14 +266,22 @@ def _tally(folder: SweepFolder, admission: Admission, clock: Clock, view: SweepV
     return Tally(total, states.count("completed"), states.count("failed"), clock, view)
 
 
-def _finish(folder: SweepFolder, refused: tuple[RefusedExperiment, ...], finished: bool) -> SweepResult:
-    result = _result(folder, refused, interrupted=not finished)
+def _finish(
+    folder: SweepFolder, refused: tuple[RefusedExperiment, ...], ending: Ending, require_publishable: bool
+) -> SweepResult:
+    result = _result(folder, refused, ending is Ending.INTERRUPTED, require_publishable)
     folder.write_summary(result.table)
-    folder.journal("ended" if finished else "interrupted", completed=result.completed, failed=result.failed)
+    event = "ended" if ending is Ending.FINISHED else str(ending)
+    folder.journal(event, completed=result.completed, failed=result.failed)
     return result
 
 
-def _result(folder: SweepRecords, refused: tuple[RefusedExperiment, ...], interrupted: bool) -> SweepResult:
+def _result(
+    folder: SweepRecords,
+    refused: tuple[RefusedExperiment, ...],
+    interrupted: bool,
+    require_publishable: bool = False,
+) -> SweepResult:
     results, failures = tuple(folder.results()), tuple(folder.failures())
     table = summary_table(folder.plan, results, failures, refused)
     return SweepResult(
@@ -273,4 +294,9 @@ def _result(folder: SweepRecords, refused: tuple[RefusedExperiment, ...], interr
         skipped=folder.plan.skipped,
         interrupted=interrupted,
         warnings=folder.plan.warnings,
+        unpublishable=tuple(
+            name
+            for name, result in results
+            if require_publishable and not (result.verdict and result.verdict.publishable)
+        ),
     )

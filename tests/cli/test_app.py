@@ -19,8 +19,11 @@ from llem_sweep.config.sweep import SweepConfig
 from llem_sweep.errors import ConfigError, LlemSweepError, NoGpuError, Problem, StoreError
 from llem_sweep.execution.doctor import Examination
 from llem_sweep.execution.progress import Progress, SweepView
+from llem_sweep.harness.verification import Verification
 from llem_sweep.plan.types import Admission, ClusterShape, NodeShape
+from llem_sweep.results.verdict import Verdict
 from llem_sweep.sweep import DryRun, SweepResult
+from llem_sweep.verify import Verified, VerifyReport
 
 MakeResult = Callable[..., SweepResult]
 
@@ -32,6 +35,7 @@ class Run(NamedTuple):
     output: Path
     resume: Path | None
     where: Where
+    require_publishable: bool = False
 
 
 class FakeLibrary:
@@ -44,6 +48,8 @@ class FakeLibrary:
         self.runs: list[Run] = []
         self.dry_runs: list[Where] = []
         self.reports: list[Path] = []
+        self.verified: list[Path] = []
+        self.verify_report = VerifyReport(())
         self.examinations: list[tuple[bool, int | None]] = []
 
     def load_sweep(self, path: Path, overrides: Sequence[str]) -> SweepConfig:
@@ -57,9 +63,10 @@ class FakeLibrary:
         output: Path,
         resume: Path | None,
         where: Where,
+        require_publishable: bool,
         view: SweepView,
     ) -> SweepResult:
-        self.runs.append(Run(sweep, output, resume, where))
+        self.runs.append(Run(sweep, output, resume, where, require_publishable))
         if self.error is not None:
             raise self.error
         view.message("results go to somewhere")
@@ -76,6 +83,10 @@ class FakeLibrary:
     def report_sweep(self, folder: Path) -> SweepResult:
         self.reports.append(folder)
         return self.result
+
+    def verify_results(self, folder: Path) -> VerifyReport:
+        self.verified.append(folder)
+        return self.verify_report
 
     def examine(
         self, *, calibrate: bool, simulate_gpus: int | None, tell: Callable[[str], None]
@@ -344,3 +355,53 @@ def test_the_doctor_says_what_is_wrong_and_exits_3(
     assert main(["doctor", "--calibrate", "--simulate-gpus", "2"], library) == 3
     assert library.examinations == [(True, 2)]
     assert "Not fit to measure" in capsys.readouterr().out
+
+
+FINE = Verified(Path("fine"), Verification((), True, Verdict(publishable=True)))
+SHORT = Verified(
+    Path("short"), Verification((), True, Verdict(publishable=False, because=("short_window: 2 s",)))
+)
+ALTERED = Verified(
+    Path("altered"),
+    Verification(
+        ("total_energy_j is 1.0 in the result, 2.0 by its samples",), True, Verdict(publishable=False)
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("results", "flags", "code"),
+    [
+        ((FINE, SHORT), [], 0),
+        ((FINE, SHORT), ["--require-publishable"], 1),
+        ((FINE,), ["--require-publishable"], 0),
+        ((FINE, ALTERED), [], 1),
+    ],
+)
+def test_verify_fails_on_contradictions_and_if_asked_on_what_is_not_publishable(
+    library: FakeLibrary, results: tuple[Verified, ...], flags: list[str], code: int
+) -> None:
+    library.verify_report = VerifyReport(results)
+    assert main(["verify", "some/folder", *flags], library) == code
+    assert library.verified == [Path("some/folder")]
+
+
+def test_verify_says_what_disagrees_and_why_a_result_is_not_publishable(
+    library: FakeLibrary, capsys: pytest.CaptureFixture[str]
+) -> None:
+    library.verify_report = VerifyReport((FINE, SHORT, ALTERED))
+    main(["verify", "some/folder"], library)
+    told = capsys.readouterr().out
+    assert "contradicted: total_energy_j is 1.0 in the result, 2.0 by its samples" in told
+    assert "not publishable: short_window: 2 s" in told
+    assert "3 of 3 results computed again" in told
+    assert "fine" not in told
+
+
+def test_requiring_publishable_results_reaches_the_sweep_and_makes_no_sense_for_a_dry_run(
+    library: FakeLibrary, grid: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main([grid, "--require-publishable"], library)
+    assert library.runs[0].require_publishable
+    assert main([grid, "--require-publishable", "--dry-run"], library) == 2
+    assert "leave --require-publishable out" in capsys.readouterr().err

@@ -31,7 +31,7 @@ def row_of(text: str, *words: str) -> str:
 def test_every_experiment_has_its_figures(make_sweep_result: MakeResult, printed: Printed) -> None:
     text = printed(summary_report(make_sweep_result(), 140))
     row = row_of(text, "precision=bf16", "batch_size=8")
-    for figure in ("80.0", "5.00", "5.00 kJ", "3.25 kJ", "measured"):
+    for figure in ("80.0", "5.00", "5.00 kJ", "0.24 %", "3.25 kJ", "measured"):
         assert figure in row
     assert "4 of 4 experiments completed\n" in text
 
@@ -46,13 +46,21 @@ def test_eighty_columns_are_enough(make_sweep_result: MakeResult, printed: Print
 def test_unknown_energy_is_not_shown_as_zero(make_sweep_result: MakeResult, printed: Printed) -> None:
     unknown = {
         "total_energy_j": None,
+        "energy_uncertainty_j": None,
         "avg_energy_per_token_j": None,
         "energy_adjusted_j": None,
         "energy_per_device_j": (None, None),
         "measurement_warnings": (),
     }
     text = printed(summary_report(make_sweep_result(**unknown), 140))
-    assert row_of(text, "precision=bf16", "batch_size=8").split()[2:] == ["80.0", "–", "–", "–", "measured"]
+    assert row_of(text, "precision=bf16", "batch_size=8").split()[2:] == [
+        "80.0",
+        "–",
+        "–",
+        "–",
+        "–",
+        "measured",
+    ]
     assert "0 and 4 unknown" in row_of(text, UUIDS[0])
 
 

@@ -12,7 +12,7 @@ from llem_sweep.clock import SimulatedClock
 from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.config.sweep import ExecutionConfig
 from llem_sweep.errors import ClusterError
-from llem_sweep.execution.driver import Driver, Task
+from llem_sweep.execution.driver import Driver, Ending, Task
 from llem_sweep.execution.interrupts import Interrupts
 from llem_sweep.execution.pool import Event, Finished, Lost, Ready, Unfit
 from llem_sweep.execution.progress import FailureNote, Progress, WorkerState
@@ -22,8 +22,10 @@ from llem_sweep.phases import Phase
 from llem_sweep.plan.types import PlannedExperiment
 from llem_sweep.results.experiment import ExperimentResult
 from llem_sweep.results.outcome import Completed, Failed, FailureKind, Outcome, Stage
+from llem_sweep.results.verdict import Verdict
+from llem_sweep.results.warnings import MeasurementWarning, WarningCode
 
-REPORT = WorkerReport(("Board",), ("GPU-1",), 70.0, 1)
+REPORT = WorkerReport(("Board",), ("GPU-1",), 70.0, 1, "node")
 
 
 def planned(name: str, cycle: int = 1) -> PlannedExperiment:
@@ -96,6 +98,15 @@ class ScriptedPool:
                 else Ready(worker, REPORT)
             )
             self._soon.append((clock.monotonic(), event))
+
+    def seat(self, nodes: Mapping[str, str]) -> None:
+        """Workers not named sit together."""
+        self._soon = [
+            (due_s, Ready(event.worker, REPORT._replace(node=nodes.get(event.worker, "node"))))
+            if isinstance(event, Ready)
+            else (due_s, event)
+            for due_s, event in self._soon
+        ]
 
     def submit(self, worker: str, experiment: PlannedExperiment, attempt: int) -> None:
         assert worker not in self._flying, "one experiment in flight per worker"
@@ -176,7 +187,11 @@ class Bench(NamedTuple):
     sink: ListSink
     view: LastView
     interrupts: Interrupts
-    finished: bool
+    ending: Ending
+
+    @property
+    def finished(self) -> bool:
+        return self.ending is Ending.FINISHED
 
 
 Drive = Callable[..., Bench]
@@ -194,10 +209,13 @@ def drive() -> Drive:
         sink: ListSink | None = None,
         interrupt_at_s: tuple[float, ...] = (),
         replaceable: bool = True,
+        require_publishable: bool = False,
+        nodes: Mapping[str, str] | None = None,
     ) -> Bench:
         clock = SimulatedClock(start_s=0.0)
-        pool = ScriptedPool(clock, make_result(), workers, script, unfit)
+        pool = ScriptedPool(clock, make_result(neighbours=()), workers, script, unfit)
         pool.replaceable = replaceable
+        pool.seat(nodes or {})
         sink = sink or ListSink()
         view = LastView()
         interrupts = Interrupts(clock)
@@ -206,8 +224,10 @@ def drive() -> Drive:
         tally = Tally(len(experiments), 0, 0, clock, view)
         tasks = [Task(experiment, 1) for experiment in experiments]
         settings = execution or ExecutionConfig()
-        finished = Driver(tasks, pool, sink, settings, clock, tally, interrupts).run()
-        return Bench(pool, sink, view, interrupts, finished)
+        ending = Driver(
+            tasks, pool, sink, settings, clock, tally, interrupts, require_publishable=require_publishable
+        ).run()
+        return Bench(pool, sink, view, interrupts, ending)
 
     return run
 
@@ -352,3 +372,86 @@ def test_gaps_between_experiments_and_cycles_are_kept(drive: Drive) -> None:
     bench = drive(experiments, workers=("w0",), execution=execution)
     starts = [start_s for *_, start_s in bench.pool.submitted]
     assert starts == pytest.approx([0.0, 3.0, 11.0], abs=0.3)
+
+
+def test_a_node_to_itself_means_one_experiment_at_a_time_on_each(drive: Drive) -> None:
+    experiments = [planned(f"m{number}") for number in range(6)]
+    execution = ExecutionConfig(exclusive="node")
+    nodes = {"w0": "n0", "w1": "n0", "w2": "n1"}
+    bench = drive(experiments, workers=("w0", "w1", "w2"), execution=execution, nodes=nodes)
+    assert bench.finished
+    assert bench.pool.most_in_flight == 2
+    busy: dict[str, float] = {}
+    for worker, _, start_s in bench.pool.submitted:
+        node = nodes[worker]
+        assert start_s >= busy.get(node, -1.0) + 1.0 - 1e-9, "the one before has ended"
+        busy[node] = start_s
+    assert {worker for worker, *_ in bench.pool.submitted} == {"w0", "w1", "w2"}, "and its workers take turns"
+
+
+def test_whoever_was_on_the_same_node_meanwhile_is_in_the_result(drive: Drive) -> None:
+    script = {("a-1", 1): Script(take_s=2.5), ("b-1", 1): Script(take_s=1.0), ("c-1", 1): Script(take_s=1.0)}
+    bench = drive(
+        [planned("a"), planned("b"), planned("far"), planned("c")],
+        workers=("w0", "w1", "w2"),
+        nodes={"w2": "elsewhere"},
+        script=script,
+    )
+    met = {
+        kept.experiment: kept.outcome.result
+        for kept in bench.sink.kept
+        if isinstance(kept.outcome, Completed)
+    }
+    assert met["a-1"].neighbours == ("b-1", "c-1")
+    assert met["b-1"].neighbours == ("a-1",)
+    assert met["c-1"].neighbours == ("a-1",)
+    assert met["far-1"].neighbours == ()
+    codes = {name: [each.code for each in result.measurement_warnings] for name, result in met.items()}
+    assert WarningCode.SHARED_NODE in codes["a-1"]
+    assert WarningCode.SHARED_NODE not in codes["far-1"]
+
+
+def spoiled() -> Outcome:
+    doubt = MeasurementWarning.of(WarningCode.FOREIGN_PROCESS, "process 4711")
+    return Completed(make_result(measurement_warnings=(doubt,)), b"")
+
+
+def test_a_spoiled_experiment_is_run_again_if_asked(drive: Drive) -> None:
+    script = {("a-1", 1): Script(outcome=spoiled())}
+    execution = ExecutionConfig(on_contamination="retry")
+    bench = drive([planned("a"), planned("b")], workers=("w0",), script=script, execution=execution)
+    kept = [(each.experiment, each.attempt, each.final, type(each.outcome)) for each in bench.sink.kept]
+    assert kept == [("a-1", 1, False, Failed), ("a-1", 2, True, Completed), ("b-1", 1, True, Completed)]
+    failure = bench.sink.kept[0].outcome
+    assert isinstance(failure, Failed)
+    assert failure.kind is FailureKind.CONTAMINATED
+    assert "process 4711" in failure.message
+    assert bench.view.progress is not None
+    assert (bench.view.progress.done, bench.view.progress.failed) == (2, 0)
+
+
+def test_a_spoiled_experiment_is_kept_with_its_warnings_at_the_end_of_its_attempts(drive: Drive) -> None:
+    script = {("a-1", attempt): Script(outcome=spoiled()) for attempt in (1, 2, 3, 4)}
+    execution = ExecutionConfig(on_contamination="retry", max_retries=2)
+    bench = drive([planned("a")], workers=("w0",), script=script, execution=execution)
+    assert [(each.attempt, type(each.outcome)) for each in bench.sink.kept] == [
+        (1, Failed),
+        (2, Failed),
+        (3, Completed),
+    ]
+
+
+def test_a_spoiled_experiment_is_kept_at_once_by_default(drive: Drive) -> None:
+    bench = drive([planned("a")], workers=("w0",), script={("a-1", 1): Script(outcome=spoiled())})
+    assert [each.attempt for each in bench.sink.kept] == [1]
+
+
+def test_nothing_more_is_begun_after_a_result_that_is_not_publishable_as_it_had_to_be(drive: Drive) -> None:
+    good = Completed(make_result(verdict=Verdict(publishable=True)), b"")
+    bad = Completed(make_result(verdict=Verdict(publishable=False, because=("short_window: 2 s",))), b"")
+    script = {(f"{name}-1", 1): Script(outcome=outcome) for name, outcome in (("a", good), ("b", bad))}
+    experiments = [planned(name) for name in "abc"]
+    bench = drive(experiments, workers=("w0",), script=script, require_publishable=True)
+    assert bench.ending is Ending.UNPUBLISHABLE
+    assert [each.experiment for each in bench.sink.kept] == ["a-1", "b-1"]
+    assert any("short_window: 2 s" in message for message in bench.view.messages)

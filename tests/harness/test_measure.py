@@ -28,7 +28,7 @@ def planned(**fields: Any) -> PlannedExperiment:
         "n": 16,
         "synthetic": {"run_seconds": 12.0, "load_seconds": 3.0},
         "baseline": {"duration_seconds": 10.0},
-        "warmup": {"n_warmup": 2, "thermal_floor_seconds": 30.0},
+        "warmup": {"n_warmup": 2, "thermal_floor_seconds": 30.0, "settle_limit_seconds": 0.0},
     }
     return PlannedExperiment("0" * 16, "1" * 16, ExperimentConfig(**(nested | fields)), 1, {})
 

@@ -76,9 +76,7 @@ def test_one_sampler_reads_each_board_and_every_reading_is_in_the_sidecar(
 def test_the_energy_reported_is_that_of_the_sidecar(probe: Probe, clock: SimulatedClock) -> None:
     probe.batch_s = 1.0
     result, parquet = measure(planned(), Rig((SimulatedGpu(0, clock),), clock, node="here"))
-    again = decode_evidence(parquet)
-    assert again is not None
-    account = take_account(again, "context")
+    account = take_account(decode_evidence(parquet).evidence, "context")
     assert account.total_j == result.total_energy_j
     assert account.total_uncertainty_j == result.energy_uncertainty_j
     assert account.adjusted_j == result.energy_adjusted_j

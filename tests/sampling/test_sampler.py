@@ -16,9 +16,9 @@ def test_every_board_is_read_once_a_period_in_device_order() -> None:
     with Sampler(simulated_boards([0, 1], clock), clock, PhaseStream(clock), 0.02) as sampler:
         clock.sleep(1.0)
         recording = sampler.stop()
-    assert [sample.device for sample in recording.samples] == [0, 1] * 51
+    assert [sample.device for sample in recording.samples] == [0, 1] * 52
     assert [sample.at_s for sample in recording.of_device(1)] == pytest.approx(
-        [50.0 + 0.02 * n for n in range(51)], abs=1e-9
+        [*(50.0 + 0.02 * n for n in range(51)), 51.0], abs=1e-9
     )
     assert recording.period_s == 0.02
 
@@ -31,7 +31,7 @@ def test_each_sample_carries_the_phase_it_was_taken_in() -> None:
         phases.mark(Phase.PREFILL)
         clock.sleep(0.04)
         recording = sampler.stop()
-    assert [sample.phase for sample in recording.samples] == [Phase.IDLE] * 3 + [Phase.PREFILL] * 2
+    assert [sample.phase for sample in recording.samples] == [Phase.IDLE] * 3 + [Phase.PREFILL] * 3
 
 
 class SlowGpu(SimulatedGpu):
@@ -51,7 +51,17 @@ def test_a_sample_is_stamped_in_the_middle_of_its_reading() -> None:
     clock = SimulatedClock(start_s=50.0)
     sampler = Sampler([SlowGpu(clock)], clock, PhaseStream(clock), 0.02)
     sampler.start()
-    assert [sample.at_s for sample in sampler.stop().samples] == pytest.approx([50.005])
+    assert [sample.at_s for sample in sampler.stop().samples] == pytest.approx([50.005, 50.015])
+
+
+def test_health_is_asked_at_the_beginning_once_a_second_and_at_the_end_with_a_whole_sample() -> None:
+    clock = SimulatedClock(start_s=50.0)
+    with Sampler(simulated_boards([0], clock), clock, PhaseStream(clock), 0.02) as sampler:
+        clock.sleep(2.5)
+        samples = sampler.stop().samples
+    asked = [sample for sample in samples if sample.health is not None]
+    assert [sample.at_s for sample in asked] == pytest.approx([50.0, 51.0, 52.0, 52.5], abs=0.021)
+    assert all(sample.reading.temperature_c is not None for sample in asked)
 
 
 def test_latest_gives_the_newest_reading_of_each_board() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -20,7 +21,6 @@ from llem_sweep.sampling.sidecar import (
     SidecarError,
     decode_evidence,
     decode_timeseries,
-    empty_timeseries,
     encode_timeseries,
 )
 
@@ -76,6 +76,11 @@ def test_every_sample_is_a_row_with_its_own_board() -> None:
             "sm_utilisation_pct": sample.reading.sm_utilisation_pct,
             "sm_clock_mhz": sample.reading.sm_clock_mhz,
             "throttle_reasons": sample.reading.throttle_reasons,
+            "foreign_pids": [] if sample.health else None,
+            "ecc_errors": 0 if sample.health else None,
+            "mig": False if sample.health else None,
+            "power_throttle_ns": 0 if sample.health else None,
+            "thermal_throttle_ns": 0 if sample.health else None,
         }
     assert rows[0]["timestamp_s"] == pytest.approx(-1.0)
 
@@ -88,8 +93,9 @@ def test_the_evidence_comes_back_bit_for_bit() -> None:
         (Span("cold", "before", "cold", 50.5, 51.0), Span("window", "during", "window", 51.0, 54.0)),
         (GENERATIONS["hopper"], GENERATIONS["volta"]),
     )
-    again = decode_evidence(encode_timeseries(whole, boards, STARTED))
-    assert again is not None
+    decoded = decode_evidence(encode_timeseries(whole, boards, STARTED))
+    assert (decoded.hz, decoded.simulated) == (None, True)
+    again = decoded.evidence
     assert again.spans == whole.spans
     assert again.sensors == whole.sensors
     for name, own in whole.recordings.items():
@@ -107,9 +113,7 @@ def test_every_reading_comes_back_as_it_was(
         for n, (energy, power, instant) in enumerate(readings)
     )
     written = encode_timeseries(evidence(Recording(samples, 0.02, None), 1), [REAL], STARTED)
-    again = decode_evidence(written)
-    assert again is not None
-    assert again.recordings["window"].samples == samples
+    assert decode_evidence(written).evidence.recordings["window"].samples == samples
 
 
 @pytest.mark.parametrize(
@@ -137,6 +141,11 @@ def test_what_was_not_read_is_null_and_never_zero() -> None:
         "sm_utilisation_pct",
         "sm_clock_mhz",
         "throttle_reasons",
+        "foreign_pids",
+        "ecc_errors",
+        "mig",
+        "power_throttle_ns",
+        "thermal_throttle_ns",
     ]
 
 
@@ -155,11 +164,20 @@ def test_an_empty_sidecar_has_the_same_columns() -> None:
     recording, boards = recorded()
     full = decode_timeseries(encode_timeseries(evidence(recording, 2), boards, STARTED))
     nothing = Recording((), 0.02, None)
-    for empty in (
-        decode_timeseries(empty_timeseries()),
-        decode_timeseries(encode_timeseries(evidence(nothing, 0), [], STARTED)),
-    ):
-        assert empty.num_rows == 0
-        assert empty.schema.equals(full.schema)
-        assert b"no samples" in empty.schema.metadata[b"llem_sweep.about"]
-    assert decode_timeseries(empty_timeseries(boards)).schema.metadata[b"llem_sweep.simulated"] == b"true"
+    empty = encode_timeseries(evidence(nothing, 2), boards, STARTED)
+    table = decode_timeseries(empty)
+    assert table.num_rows == 0
+    assert table.schema.equals(full.schema)
+    assert b"no samples" in table.schema.metadata[b"llem_sweep.about"]
+    assert table.schema.metadata[b"llem_sweep.simulated"] == b"true"
+    assert decode_evidence(empty).evidence == evidence(nothing, 2)
+
+
+def test_thinned_to_one_a_second_there_is_a_row_for_each_started_second_and_board_and_it_says_so() -> None:
+    recording, boards = recorded()
+    thin = encode_timeseries(evidence(recording, 2, start_s=51.25, end_s=54.0), boards, STARTED, hz=1)
+    table = decode_timeseries(thin)
+    seconds = [(math.floor(row["timestamp_s"]), row["device"]) for row in table.to_pylist()]
+    assert sorted(seconds) == [(second, device) for second in range(-2, 4) for device in (0, 1)]
+    assert b"thinned to 1 row per second" in table.schema.metadata[b"llem_sweep.about"]
+    assert decode_evidence(thin).hz == 1

@@ -61,6 +61,10 @@ _Verbose = Annotated[bool, _Flag, Parameter(name=["--verbose", "-v"], help="Prin
 _Calibrate = Annotated[
     bool, _Flag, Parameter(help="Find the timing of every board's sensors; about 45 s of load on each.")
 ]
+_Publishable = Annotated[
+    bool, _Flag, Parameter(help="Fail on the first result that may not be published, and begin nothing more.")
+]
+_MustBePublishable = Annotated[bool, _Flag, Parameter(help="Fail when any result may not be published.")]
 _Folder = Annotated[Path, Parameter(help="Folder of a sweep.")]
 
 
@@ -132,6 +136,7 @@ def build_app(library: Library) -> App:
         inline: _Inline = False,
         address: _Address = None,
         allow_remote_code: _RemoteCode = False,
+        require_publishable: _Publishable = False,
         quiet: _Quiet = False,
         verbose: _Verbose = False,
     ) -> int:
@@ -139,7 +144,7 @@ def build_app(library: Library) -> App:
         from llem_sweep.cli.commands import Request, check_together, plan, run
 
         where = Where(simulate_gpus, inline, address, allow_remote_code)
-        request = Request(grid, tuple(set_ or ()), resume, output, where, quiet, verbose)
+        request = Request(grid, tuple(set_ or ()), resume, output, where, quiet, verbose, require_publishable)
         check_together(request, dry_run=dry_run)
         return plan(library, request) if dry_run else run(library, request)
 
@@ -149,6 +154,15 @@ def build_app(library: Library) -> App:
         from llem_sweep.cli.commands import report
 
         return report(library, folder, verbose=verbose)
+
+    @app.command
+    def verify(
+        folder: _Folder, /, *, require_publishable: _MustBePublishable = False, verbose: _Verbose = False
+    ) -> int:
+        """Compute every energy, doubt and verdict in a folder again, from the samples alone."""
+        from llem_sweep.cli.commands import verify
+
+        return verify(library, folder, require_publishable=require_publishable, verbose=verbose)
 
     @app.command
     def doctor(*, calibrate: _Calibrate = False, simulate_gpus: _Simulate = None) -> int:

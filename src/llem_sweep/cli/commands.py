@@ -17,6 +17,7 @@ from llem_sweep.cli.plain import PlainView, QuietView
 from llem_sweep.cli.render_doctor import doctor_report
 from llem_sweep.cli.render_plan import dry_run_report, headline
 from llem_sweep.cli.render_summary import summary_report
+from llem_sweep.cli.render_verify import verify_report
 from llem_sweep.clock import SystemClock
 from llem_sweep.errors import ConfigError, Problem
 from llem_sweep.execution.progress import SweepView
@@ -34,6 +35,7 @@ class Request(NamedTuple):
     where: Where
     quiet: bool
     verbose: bool
+    require_publishable: bool = False
 
 
 def check_together(request: Request, *, dry_run: bool) -> None:
@@ -55,6 +57,8 @@ def check_together(request: Request, *, dry_run: bool) -> None:
         problems.append(Problem("--inline uses no cluster: leave --address out"))
     if where.address is not None and where.simulate_gpus is not None:
         problems.append(Problem("--simulate-gpus starts a cluster of its own: leave --address out"))
+    if dry_run and request.require_publishable:
+        problems.append(Problem("--dry-run measures nothing: leave --require-publishable out"))
     if request.quiet and request.verbose:
         problems.append(Problem("--quiet and --verbose ask for opposites: leave one out"))
     if problems:
@@ -81,6 +85,7 @@ def run(library: Library, request: Request) -> int:
             output=request.output or DEFAULT_OUTPUT,
             resume=request.resume,
             where=request.where,
+            require_publishable=request.require_publishable,
             view=view,
         )
     finally:
@@ -110,6 +115,14 @@ def report(library: Library, folder: Path, *, verbose: bool) -> int:
     console = console_on(sys.stdout)
     show(console, summary_report(result, console.width, verbose=verbose))
     return 0
+
+
+def verify(library: Library, folder: Path, *, require_publishable: bool, verbose: bool) -> int:
+    """Hold every result in a folder against its samples; returns 0 when all hold (and may be published, if they
+    have to)."""
+    found = library.verify_results(folder)
+    show(console_on(sys.stdout), verify_report(found, verbose=verbose))
+    return 1 if found.contradicted or (require_publishable and found.unpublishable) else 0
 
 
 def doctor(library: Library, *, calibrate: bool, simulate_gpus: int | None) -> int:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from llem_sweep.execution.doctor import Examination
     from llem_sweep.execution.progress import SweepView
     from llem_sweep.sweep import DryRun, SweepResult
+    from llem_sweep.verify import VerifyReport
 
 
 class Where(NamedTuple):
@@ -35,6 +36,7 @@ class Library(Protocol):
         output: Path,
         resume: Path | None,
         where: Where,
+        require_publishable: bool,
         view: SweepView,
     ) -> SweepResult:
         """Run a sweep, or complete a folder."""
@@ -44,6 +46,9 @@ class Library(Protocol):
 
     def report_sweep(self, folder: Path) -> SweepResult:
         """Read a folder back."""
+
+    def verify_results(self, folder: Path) -> VerifyReport:
+        """Hold every result in a folder against its samples."""
 
     def examine(
         self, *, calibrate: bool, simulate_gpus: int | None, tell: Callable[[str], None]
@@ -69,11 +74,19 @@ class Package:
         output: Path,
         resume: Path | None,
         where: Where,
+        require_publishable: bool,
         view: SweepView,
     ) -> SweepResult:
         from llem_sweep.sweep import run_sweep
 
-        return run_sweep(sweep, output=output, resume=resume, view=view, **where._asdict())
+        return run_sweep(
+            sweep,
+            output=output,
+            resume=resume,
+            require_publishable=require_publishable,
+            view=view,
+            **where._asdict(),
+        )
 
     def dry_run(self, sweep: SweepConfig, where: Where) -> DryRun:
         from llem_sweep.sweep import dry_run
@@ -84,6 +97,11 @@ class Package:
         from llem_sweep.sweep import report_sweep
 
         return report_sweep(folder)
+
+    def verify_results(self, folder: Path) -> VerifyReport:
+        from llem_sweep.verify import verify_results
+
+        return verify_results(folder)
 
     def examine(
         self, *, calibrate: bool, simulate_gpus: int | None, tell: Callable[[str], None]

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from llem_sweep.cli.escape import outside
 from llem_sweep.cli.listing import refused_experiments, skipped_points
-from llem_sweep.cli.wording import UNKNOWN, count, energy, short_model, significant
+from llem_sweep.cli.wording import UNKNOWN, count, energy, percent, short_model, significant
 from llem_sweep.plan.values import point
 
 if TYPE_CHECKING:
@@ -28,7 +28,9 @@ HEAD, TAIL = 40, 10
 """Experiments shown of a longer table, from its start and its end."""
 FAILURES_SHOWN = 10
 MESSAGE_LINES = 4
-_LEGEND = "Tokens are output tokens; adjusted is the energy without the boards' idle power."
+_LEGEND = """\
+Tokens are output tokens; adjusted is the energy without the boards' idle power.
+± bounds the energy at 95 % coverage; the boards' own gain error comes on top."""
 _NO_MEASUREMENT = {
     "simulated": "on SIMULATED boards",
     "synthetic": "on the SYNTHETIC backend, which computes nothing",
@@ -60,11 +62,23 @@ def summary_report(result: SweepResult, width: int, *, verbose: bool = False) ->
         yield outside(f"warning: {warning}", "yellow")
     yield Text()
     yield headline(result)
+    yield from _publishable(rows, result)
     if result.failed:
         yield Text("Failed experiments stay so on --resume; remove one's folder to run it again.", "dim")
     if result.interrupted:
         yield outside(f"Run the rest with: llem-sweep --resume {shlex.quote(str(result.folder))}")
     yield outside(str(result.folder))
+
+
+def _publishable(rows: Sequence[Row], result: SweepResult) -> Iterator[Text]:
+    """How many results may be published, where any was measured; which had to be and may not."""
+    verdicts = [row["verdict.publishable"] for row in rows if row["status"] == "completed"]
+    if any(row["measured_on"] == "board" for row in rows):
+        yield Text(f"{verdicts.count(True):,} of {count(len(verdicts), 'result')} publishable")
+    if result.unpublishable:
+        number = count(len(result.unpublishable), "result")
+        yield Text(f"{number} not publishable, as required; llem-sweep verify says why:", "bold red")
+        yield from (outside(f"  {name}") for name in result.unpublishable)
 
 
 def headline(result: SweepResult) -> Text:
@@ -86,7 +100,7 @@ def experiment_table(rows: Sequence[Row], *, wide: bool, verbose: bool = False) 
     several_cycles = any(row["cycle"] > 1 for row in rows)
     table = Table(box=None, pad_edge=False, padding=(0, 2 if wide else 1, 0, 0), header_style="dim")
     table.add_column("experiment", overflow="fold", min_width=16)
-    for header in ("tokens/s", "J/token", "energy", "adjusted"):
+    for header in ("tokens/s", "J/token", "energy", "±", "adjusted"):
         table.add_column(header, justify="right", no_wrap=True)
     table.add_column("warnings" if wide else "warn", justify="left" if verbose else "right", overflow="fold")
     table.add_column("status", overflow="fold")
@@ -158,6 +172,7 @@ def _cells(row: Row, verbose: bool) -> list[RenderableType]:
         significant(row["avg_tokens_per_second"]),
         significant(row["avg_energy_per_token_j"]),
         energy(row["total_energy_j"]),
+        percent(row["energy_uncertainty_j"], row["total_energy_j"]),
         energy(row["energy_adjusted_j"]),
         outside(listed, "yellow"),
         _status(row),

@@ -29,6 +29,13 @@ def significant(value: float | None, digits: int = 3) -> str:
     return f"{value:#.{digits}g}".rstrip(".")
 
 
+def percent(part: float | None, whole: float | None) -> str:
+    """A share with two digits, for example ``0.43 %``."""
+    if part is None or not whole:
+        return UNKNOWN
+    return f"{significant(100 * part / abs(whole), 2)} %"
+
+
 def duration(duration_s: float | None) -> str:
     """Time in its two largest units, for example ``2 min 05 s``."""
     if duration_s is None:

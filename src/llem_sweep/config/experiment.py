@@ -103,7 +103,10 @@ class WarmupConfig(ConfigModel):
     n_warmup: int = Field(default=5, ge=0)
     """Batches run before measuring."""
     thermal_floor_seconds: float = Field(default=60.0, ge=0.0, le=3600.0)
-    """Least time under load before the window opens; below 30 s results carry a warning."""
+    """Least time under load before the window opens; below 30 s results carry a warning. 0 also waits for
+    nothing to settle."""
+    settle_limit_seconds: float = Field(default=240.0, ge=0.0, le=3600.0)
+    """Longest further time under load to wait until temperature and power have settled."""
     convergence_detection: bool = False
     """Go on until the latency's coefficient of variation falls below ``cv_threshold``."""
     cv_threshold: float = Field(default=0.05, gt=0.0, le=1.0)
@@ -143,6 +146,14 @@ class EnergyConfig(ConfigModel):
         if isinstance(given, dict) and "backend" in given and given["backend"] is None:
             return given | {"backend": "null"}
         return given
+
+
+class SamplingConfig(ConfigModel):
+    """What is kept of the samples; the boards are sampled at the same rate whatever it says."""
+
+    sidecar_hz: Annotated[Literal[1] | None, Unhashed()] = None
+    """1 keeps the first sample of each started second and device; the energy can't be computed from the file
+    again then, and the result isn't publishable. By default every sample is kept."""
 
 
 class LoraConfig(ConfigModel):
@@ -188,6 +199,7 @@ class ExperimentConfig(ConfigModel):
     warmup: WarmupConfig = WarmupConfig()
     baseline: BaselineConfig = BaselineConfig()
     energy: EnergyConfig = EnergyConfig()
+    sampling: SamplingConfig = SamplingConfig()
     pytorch: PyTorchOptions = PyTorchOptions()
     synthetic: SyntheticOptions = SyntheticOptions()
     lora: Annotated[LoraConfig | None, NotYet("LoRA adapters aren't built yet")] = None

@@ -30,7 +30,13 @@ class ExecutionConfig(ConfigModel):
     experiment_timeout_seconds: float | None = Field(default=None, gt=0.0)
     """Limit on one experiment, loading and idle power not counted; by default derived from the plan."""
     max_retries: int = Field(default=2, ge=0)
-    """Further attempts of an experiment whose worker was lost."""
+    """Further attempts of an experiment whose worker was lost, or that was contaminated."""
+    exclusive: Literal["gpu", "node"] = "gpu"
+    """gpu: one experiment at a time on each board; node: one on each node, so that experiments don't share its
+    processors, memory and cooling."""
+    on_contamination: Literal["keep", "retry"] = "keep"
+    """What becomes of a result that something from outside has spoiled (another process on the board, a gap in
+    the samples, heat): kept with its warnings, or run again as often as ``max_retries`` allows."""
     max_experiments: int = Field(default=100_000, ge=1)
     """Largest grid that is expanded at all."""
     cpu_workers: int | None = Field(default=None, ge=1)

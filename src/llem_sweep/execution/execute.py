@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from llem_sweep.clock import Clock
 from llem_sweep.config.sweep import ExecutionConfig
-from llem_sweep.execution.driver import Driver, Sink, Task
+from llem_sweep.execution.driver import Driver, Ending, Sink, Task
 from llem_sweep.execution.interrupts import Interrupts
 from llem_sweep.execution.pool import Cluster
 from llem_sweep.execution.tally import Tally
@@ -22,10 +22,12 @@ def execute(
     execution: ExecutionConfig,
     clock: Clock,
     tally: Tally,
-) -> bool:
+    *,
+    require_publishable: bool = False,
+) -> Ending:
     """Run every experiment, one width of workers after the other, each width with workers of its own.
 
-    Returns True when all are settled in ``sink``, False when the user stopped the sweep before that.
+    With ``require_publishable`` nothing more is begun after the first result that isn't.
     """
     attempts = sink.attempts()
     with Interrupts(clock, lambda: tally.message(STOPPING)) as interrupts:
@@ -35,12 +37,21 @@ def execute(
             tally.message(f"bringing up {kind} for {len(group)} experiment{'s' * (len(group) != 1)}")
             pool = cluster.pool(gpus, baseline_s(group) if gpus else 0.0, execution.cpu_workers or 1)
             try:
-                finished = Driver(tasks, pool, sink, execution, clock, tally, interrupts).run()
+                ending = Driver(
+                    tasks,
+                    pool,
+                    sink,
+                    execution,
+                    clock,
+                    tally,
+                    interrupts,
+                    require_publishable=require_publishable,
+                ).run()
             finally:
                 pool.close()
-            if not finished:
-                return False
-    return True
+            if ending is not Ending.FINISHED:
+                return ending
+    return Ending.FINISHED
 
 
 def by_width(experiments: Iterable[PlannedExperiment]) -> Iterator[tuple[int, list[PlannedExperiment]]]:

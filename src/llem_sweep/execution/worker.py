@@ -55,6 +55,7 @@ class WorkerReport(NamedTuple):
     uuids: tuple[str, ...]
     baseline_power_w: float | None
     pid: int
+    node: str
 
 
 STAGE_OF_PHASE = {
@@ -107,6 +108,7 @@ class Worker:
             uuids=tuple(board.uuid for board in rig.boards),
             baseline_power_w=baseline.power_w if baseline else None,
             pid=os.getpid(),
+            node=self.spec.node,
         )
 
     def run(self, experiment: PlannedExperiment, attempt: int) -> Outcome:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from datetime import datetime
 from typing import Literal, NamedTuple
 
 from llem_sweep.harness.rig import Rig
@@ -30,18 +29,17 @@ class Seen(NamedTuple):
     window: Window
     recording: Recording
     """From the warm-up to the idle time after the window."""
-    after: tuple[Span, datetime] | None
-    """Idle time with the model resident after the window, and when it ended."""
+    after: Span | None
+    """Idle time with the model resident after the window."""
 
 
 def evidence(rig: Rig, seen: Seen) -> Evidence:
     """The samples that every energy of the result is computed from."""
     baselines = [baseline for baseline in (seen.cold, seen.context) if baseline is not None]
     window = Span("window", "during", "window", seen.window.start_s, seen.window.end_s)
-    after = (seen.after[0],) if seen.after else ()
     return Evidence(
         {baseline.span.recording: baseline.recording for baseline in baselines} | {"window": seen.recording},
-        (*(baseline.span for baseline in baselines), window, *after),
+        (*(baseline.span for baseline in baselines), window, *((seen.after,) if seen.after else ())),
         rig.sensors,
     )
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
-from llem_sweep.backends.protocol import LoadedModel
-from llem_sweep.config.experiment import ExperimentConfig
-from llem_sweep.harness.evidence import Seen, has_drifted
-from llem_sweep.harness.rig import Rig
-from llem_sweep.results.parts import EnergyBreakdown
+from llem_sweep.config.experiment import BaselineConfig, ExperimentConfig, SamplingConfig, WarmupConfig
+from llem_sweep.harness.evidence import Identity, has_drifted
+from llem_sweep.results.environment import BoardInfo
+from llem_sweep.results.parts import WarmupResult
 from llem_sweep.results.warnings import MeasurementWarning, WarningCode
-from llem_sweep.sampling.account import Account
+from llem_sweep.sampling.account import Account, Evidence
 from llem_sweep.sampling.summary import WindowSummary
+from llem_sweep.sampling.watch import Watch, watch
 
 SHORT_WINDOW_S = 10.0
 """Below this the sensors, not the model, dominate the number."""
@@ -22,48 +23,79 @@ WIDE_BOUND = 0.05
 UNSTABLE_BASELINE = 0.05
 GAP_PERIODS = 10
 """A gap of more sampling periods than this is a fault of the sampler."""
+IDLE_UTILISATION_PCT = 5.0
+"""Mean utilisation from which a board isn't idle."""
+DRIFT_C = 3.0
+"""A board's leakage makes its power move by a fraction of a percent per degree."""
+CLOCK_CHANGE = 0.05
+THROTTLED_S = 0.05
+"""Less time held down than this, by the boards' counters, is their resolution."""
 
 Doubt = tuple[WarningCode, str]
 
 
-def doubts(
-    config: ExperimentConfig,
-    rig: Rig,
-    model: LoadedModel,
-    seen: Seen,
-    account: Account,
-    breakdown: EnergyBreakdown | None,
-    summary: WindowSummary,
-) -> tuple[MeasurementWarning, ...]:
+class Circumstances(NamedTuple):
+    """All that doubts are raised from besides the samples; a stored result holds every part of it."""
+
+    warmup: WarmupConfig
+    baseline: BaselineConfig
+    sampling: SamplingConfig
+    energy_off: bool
+    simulated: bool
+    synthetic: bool
+    off_board: bool
+    boards: tuple[BoardInfo, ...]
+    identity: Identity
+    warm: WarmupResult
+    neighbours: tuple[str, ...] = ()
+
+
+class Samples(NamedTuple):
+    """The samples, and what was made of them."""
+
+    evidence: Evidence
+    account: Account
+    summary: WindowSummary
+    watch: Watch
+    """Of the window."""
+
+
+def doubts(about: Circumstances, samples: Samples) -> tuple[MeasurementWarning, ...]:
     """Every doubt about one result, in the order: what was measured, how, and on what."""
-    found: list[Doubt] = [
-        *_what_was_measured(config, rig, model),
-        *_window(seen, account, summary, config),
-        *_baseline(config, rig, seen, account, breakdown),
-        *_warm_up(config, seen),
-        *_board(rig, seen, summary),
-    ]
+    found: list[Doubt] = [*_what_was_measured(about)]
+    if about.boards and not about.energy_off:
+        found += [*_energy(samples), *_window(about, samples), *_baseline(about, samples)]
+    found += _warm_up(about)
+    found += [*_board(about, samples), *_alone(about, samples)]
     return tuple(MeasurementWarning.of(code, message) for code, message in found)
 
 
-def _what_was_measured(config: ExperimentConfig, rig: Rig, model: LoadedModel) -> Iterator[Doubt]:
-    if rig.simulated:
+def shared_node(neighbours: Sequence[str]) -> Doubt:
+    """The doubt about an experiment that had others on its node."""
+    number = len(neighbours)
+    return WarningCode.SHARED_NODE, f"{number} other experiment{'s' * (number > 1)} on this node meanwhile"
+
+
+def energy_off(config: ExperimentConfig) -> bool:
+    """Whether ``config`` asks for no energy at all."""
+    return config.energy.backend == "null"
+
+
+def _what_was_measured(about: Circumstances) -> Iterator[Doubt]:
+    if about.simulated:
         yield WarningCode.SIMULATED, "simulated: power and energy come from a simulated board"
-    if rig.backend(config.backend).synthetic:
+    if about.synthetic:
         yield WarningCode.SYNTHETIC_BACKEND, "synthetic: no model was run"
-    if not rig.gpus:
+    if not about.boards:
         yield WarningCode.UNMETERED, "no board was assigned, so there is no energy"
-    elif model.off_board:
+    elif about.off_board:
         yield WarningCode.OFF_BOARD, "computed on the CPU while the assigned board was metered"
-    if rig.gpus and config.energy.backend == "null":
+    if about.boards and about.energy_off:
         yield WarningCode.ENERGY_OFF, "energy.backend is null: no energy was measured"
 
 
-def _window(
-    seen: Seen, account: Account, summary: WindowSummary, config: ExperimentConfig
-) -> Iterator[Doubt]:
-    if config.energy.backend == "null" or not account.devices:
-        return
+def _energy(samples: Samples) -> Iterator[Doubt]:
+    account = samples.account
     for device, energy in enumerate(account.devices):
         if energy.disagreement is not None:
             yield WarningCode.SENSOR_DISAGREEMENT, f"device {device}: {energy.disagreement}"
@@ -76,49 +108,64 @@ def _window(
             WarningCode.WIDE_BOUND,
             f"{total_j:.1f} J is known to ± {uncertainty_j:.1f} J, more than {WIDE_BOUND:.0%}",
         )
-    if seen.window.duration_s < SHORT_WINDOW_S:
+
+
+def _window(about: Circumstances, samples: Samples) -> Iterator[Doubt]:
+    duration_s, summary = samples.evidence.window.duration_s, samples.summary
+    if duration_s < SHORT_WINDOW_S:
         yield (
             WarningCode.SHORT_WINDOW,
-            f"the window lasted {seen.window.duration_s:.2f} s, less than {SHORT_WINDOW_S:g} s",
+            f"the window lasted {duration_s:.2f} s, less than {SHORT_WINDOW_S:g} s",
         )
     if summary.samples_per_device < FEW_SAMPLES:
         yield (
             WarningCode.FEW_SAMPLES,
             f"{summary.samples_per_device} samples in the window, fewer than {FEW_SAMPLES}",
         )
-    limit_s = GAP_PERIODS * seen.recording.period_s
+    limit_s = GAP_PERIODS * samples.evidence.recordings["window"].period_s
     if summary.longest_gap_s is not None and summary.longest_gap_s > limit_s:
         yield (
             WarningCode.SAMPLER_GAP,
             f"{summary.longest_gap_s:.3f} s without a sample, more than {limit_s:.3f} s",
         )
+    if about.sampling.sidecar_hz is not None:
+        yield (
+            WarningCode.SIDECAR_THINNED,
+            f"the samples were thinned to {about.sampling.sidecar_hz} per second and device:"
+            " the energy can't be computed from them again",
+        )
 
 
-def _baseline(
-    config: ExperimentConfig, rig: Rig, seen: Seen, account: Account, breakdown: EnergyBreakdown | None
-) -> Iterator[Doubt]:
-    if not rig.gpus or config.energy.backend == "null":
-        return
-    if breakdown is None or breakdown.baseline_power_w is None:
-        why = "switched off" if not config.baseline.enabled else "no reading of idle power"
+def _baseline(about: Circumstances, samples: Samples) -> Iterator[Doubt]:
+    evidence, account = samples.evidence, samples.account
+    if account.baseline_w is None:
+        why = "no reading of idle power" if about.baseline.enabled else "switched off"
         yield WarningCode.BASELINE_MISSING, f"no baseline ({why}), so no adjusted energy"
         return
-    baseline = seen.context if breakdown.baseline_kind == "context" else seen.cold
-    if baseline is not None and baseline.span.duration_s < SHORT_BASELINE_S:
-        yield (
-            WarningCode.BASELINE_SHORT,
-            f"idle power was taken for {baseline.span.duration_s:.1f} s, less than {SHORT_BASELINE_S:g} s",
-        )
-    if baseline is not None and baseline.foreign:
-        pids = ", ".join(map(str, sorted(baseline.foreign)))
-        yield WarningCode.BASELINE_NOT_IDLE, f"other processes on the board during the baseline: {pids}"
-    if breakdown.baseline_kind == "cold":
+    for span in evidence.spans:
+        if span.kind != account.subtracted or span.when != "before":
+            continue
+        if span.duration_s < SHORT_BASELINE_S:
+            yield (
+                WarningCode.BASELINE_SHORT,
+                f"idle power was taken for {span.duration_s:.1f} s, less than {SHORT_BASELINE_S:g} s",
+            )
+        seen = watch(evidence.recordings[span.recording], span.start_s, span.end_s)
+        if seen.foreign:
+            pids = ", ".join(map(str, sorted(seen.foreign)))
+            yield WarningCode.BASELINE_NOT_IDLE, f"other processes on the board during the baseline: {pids}"
+        elif (seen.utilisation_pct or 0.0) > IDLE_UTILISATION_PCT:
+            yield (
+                WarningCode.BASELINE_NOT_IDLE,
+                f"{seen.utilisation_pct:.0f} % utilisation while idle power was taken",
+            )
+    if account.subtracted == "cold":
         yield WarningCode.BASELINE_COLD, "idle power without a context was subtracted"
     yield from _unstable(account)
-    if breakdown.adjusted_j is not None and breakdown.adjusted_j < 0:
+    if account.adjusted_j is not None and account.adjusted_j < 0:
         yield (
             WarningCode.NEGATIVE_ADJUSTED_ENERGY,
-            f"{breakdown.adjusted_j:.3f} J: less than idle at {breakdown.baseline_power_w:.1f} W",
+            f"{account.adjusted_j:.3f} J: less than idle at {account.baseline_w:.1f} W",
         )
 
 
@@ -138,54 +185,66 @@ def _unstable(account: Account) -> Iterator[Doubt]:
         )
 
 
-def _warm_up(config: ExperimentConfig, seen: Seen) -> Iterator[Doubt]:
-    if not config.warmup.enabled:
+def _warm_up(about: Circumstances) -> Iterator[Doubt]:
+    if not about.warmup.enabled:
         yield WarningCode.WARM_UP_OFF, "the window began without a warm-up"
         return
-    if config.warmup.thermal_floor_seconds < SHORT_WARM_UP_S:
+    if about.warmup.thermal_floor_seconds < SHORT_WARM_UP_S:
         yield (
             WarningCode.WARM_UP_SHORT,
-            f"thermal floor of {config.warmup.thermal_floor_seconds:g} s, less than {SHORT_WARM_UP_S:g} s",
+            f"thermal floor of {about.warmup.thermal_floor_seconds:g} s, less than {SHORT_WARM_UP_S:g} s",
         )
-    warm = seen.warm.result
+    warm = about.warm
     if warm.converged is False:
         yield (
             WarningCode.WARM_UP_UNCONVERGED,
             f"coefficient of variation {warm.final_cv} after {warm.iterations_completed} batches,"
             f" above {warm.target_cv:g}",
         )
-
-
-def _board(rig: Rig, seen: Seen, summary: WindowSummary) -> Iterator[Doubt]:
-    window = seen.window
-    foreign = window.foreign_processes.union(
-        *(
-            sample.health.foreign or ()
-            for sample in seen.recording.health
-            if window.start_s <= sample.at_s <= window.end_s
-        )
-    )
-    if foreign:
-        pids = ", ".join(map(str, sorted(foreign)))
-        yield WarningCode.FOREIGN_PROCESS, f"other processes on the board during the window: {pids}"
-    for device in range(len(rig.gpus)):
-        counts = [
-            sample.health.ecc_errors
-            for sample in seen.recording.health
-            if sample.device == device and sample.health.ecc_errors is not None
-        ]
-        if counts and counts[-1] > counts[0]:
-            found = counts[-1] - counts[0]
-            yield WarningCode.ECC_ERRORS, f"{found} uncorrected memory errors on device {device}"
-    if summary.thermal_throttle:
+    if warm.settled is False:
         yield (
-            WarningCode.THERMAL_THROTTLE,
-            f"clocks held down by heat (reasons {summary.throttle_reasons:#x})",
+            WarningCode.THERMAL_DRIFT,
+            f"not settled when the window opened: {warm.temperature_slope_c_per_s or 0.0:+.3f} °C/s,"
+            f" {warm.power_slope_pct_per_s or 0.0:+.2f} %/s of power",
         )
-    if summary.power_throttle:
-        yield WarningCode.POWER_THROTTLE, f"clocks held down by power (reasons {summary.throttle_reasons:#x})"
-    for board in rig.boards:
+
+
+def _board(about: Circumstances, samples: Samples) -> Iterator[Doubt]:
+    summary, seen = samples.summary, samples.watch
+    held_s = seen.thermal_throttle_s or 0.0
+    if summary.thermal_throttle or held_s > THROTTLED_S:
+        yield WarningCode.THERMAL_THROTTLE, f"clocks held down by heat {_how_long(held_s, summary)}"
+    held_s = seen.power_throttle_s or 0.0
+    if summary.power_throttle or held_s > THROTTLED_S:
+        yield WarningCode.POWER_THROTTLE, f"clocks held down by power {_how_long(held_s, summary)}"
+    if seen.temperature_rise_c is not None and abs(seen.temperature_rise_c) > DRIFT_C:
+        yield (
+            WarningCode.THERMAL_DRIFT,
+            f"a board's temperature moved by {seen.temperature_rise_c:+.1f} °C within the window",
+        )
+    if seen.clock_change is not None and abs(seen.clock_change) > CLOCK_CHANGE:
+        yield (
+            WarningCode.CLOCK_CHANGE,
+            f"a board's SM clock moved by {seen.clock_change:+.0%} within the window",
+        )
+    if seen.ecc_errors:
+        yield WarningCode.ECC_ERRORS, f"{seen.ecc_errors} uncorrected memory errors"
+    for board in about.boards:
         if board.persistence_mode is False:
             yield WarningCode.PERSISTENCE_OFF, f"persistence mode is off on {board.uuid}"
-    if seen.identity == "assigned" and rig.gpus and not rig.simulated:
+
+
+def _how_long(held_s: float, summary: WindowSummary) -> str:
+    return f"for {held_s:.1f} s by the boards' counters (reasons sampled: {summary.throttle_reasons or 0:#x})"
+
+
+def _alone(about: Circumstances, samples: Samples) -> Iterator[Doubt]:
+    if samples.watch.foreign:
+        pids = ", ".join(map(str, sorted(samples.watch.foreign)))
+        yield WarningCode.FOREIGN_PROCESS, f"other processes on the board during the window: {pids}"
+    if samples.watch.mig:
+        yield WarningCode.MIG, "a board is in MIG mode: energy and power are the whole board's"
+    if about.neighbours:
+        yield shared_node(about.neighbours)
+    if about.identity == "assigned" and about.boards and not about.simulated:
         yield WarningCode.IDENTITY_ASSIGNED, "the backend doesn't say which boards it computed on"

@@ -72,7 +72,7 @@ class Rig:
         """Measure idle power before anything of ours is on the boards; their sensors' ticks show there as well."""
         self._cold = cold = measure_baseline(self.gpus, self.clock, self.phases, duration_s)
         self.sensors = tuple(
-            refined(cold.recording.of_device(device), known, cold.timestamp)
+            refined(cold.recording.of_device(device), known, self.clock.now())
             for device, known in enumerate(self.sensors)
         )
         self.phases.mark(Phase.IDLE)
@@ -134,10 +134,6 @@ class Rig:
     def latest(self) -> tuple[Reading | None, ...]:
         """The newest sample of each board, from the sampler under way or the last one."""
         return self._sampler.latest() if self._sampler is not None else ()
-
-    def foreign_processes(self) -> frozenset[int]:
-        """Process ids of others computing on these boards now, as far as the driver tells."""
-        return frozenset(pid for gpu in self.gpus for pid in gpu.health().foreign or ())
 
     def release_model(self) -> None:
         """Free the loaded model's memory."""

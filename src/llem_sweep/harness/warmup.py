@@ -12,6 +12,10 @@ from llem_sweep.config.experiment import WarmupConfig
 from llem_sweep.harness.rig import Rig
 from llem_sweep.phases import Phase
 from llem_sweep.results.parts import WarmupResult
+from llem_sweep.sampling.sampler import Sampler
+from llem_sweep.sampling.settling import Settling, settling
+
+_JUDGE_EVERY_S = 1.0
 
 
 class WarmUp(NamedTuple):
@@ -47,23 +51,37 @@ def warm_up(workload: Workload, model: LoadedModel, config: WarmupConfig, rig: R
     return WarmUp(result, requests)
 
 
-def settle(workload: Workload, model: LoadedModel, config: WarmupConfig, rig: Rig, warm: WarmUp) -> WarmUp:
-    """Stay under load until the thermal floor is reached, counted from the start of the warm-up.
+def settle(
+    workload: Workload, model: LoadedModel, config: WarmupConfig, rig: Rig, warm: WarmUp, sampler: Sampler
+) -> WarmUp:
+    """Stay under load until the thermal floor is reached, counted from the start of the warm-up, and then until
+    temperature and power have settled or ``settle_limit_seconds`` more have passed.
 
     The load is the experiment's own batches: an idle wait would let the clocks drop.
     """
     floor_s = rig.phases.current.at_s + config.thermal_floor_seconds
-    begun_s = rig.phases.mark(Phase.SETTLE).at_s
-    requests = warm.requests
-    index = 0
-    while config.enabled and rig.clock.monotonic() < floor_s:
+    waits = config.enabled and config.thermal_floor_seconds > 0
+    limit_s = floor_s + config.settle_limit_seconds
+    begun_s = now_s = rig.phases.mark(Phase.SETTLE).at_s
+    state, judged_s = Settling(None), -math.inf
+    requests, index = warm.requests, 0
+    while waits and (now_s < floor_s or (state.settled is False and now_s < limit_s)):
         latency_s, tally = _run_one(workload, model, rig, index)
         # A workload that takes no time at all would spin here and starve the sampler.
         rig.clock.sleep(0.001 - latency_s)
         requests += tally.requests
         index += 1
-    waited_s = rig.clock.monotonic() - begun_s
-    return WarmUp(warm.result.model_copy(update={"thermal_floor_wait_s": waited_s}), requests)
+        now_s = rig.clock.monotonic()
+        if now_s >= floor_s and now_s >= judged_s + _JUDGE_EVERY_S:
+            sampler.check()
+            state, judged_s = settling(sampler.recording(), now_s), now_s
+    found = {
+        "thermal_floor_wait_s": rig.clock.monotonic() - begun_s,
+        "settled": state.settled,
+        "temperature_slope_c_per_s": state.temperature_c_per_s,
+        "power_slope_pct_per_s": state.power_pct_per_s,
+    }
+    return WarmUp(warm.result.model_copy(update=found), requests)
 
 
 def coefficient_of_variation(values: Sequence[float]) -> float | None:

@@ -27,8 +27,6 @@ class Window(NamedTuple):
     started: datetime
     """Wall-clock time of ``start_s``."""
     tallies: tuple[BatchTally, ...]
-    foreign_processes: frozenset[int]
-    """Others seen on the boards just before and just after."""
 
     @property
     def duration_s(self) -> float:
@@ -42,7 +40,6 @@ def run_window(workload: Workload, model: LoadedModel, rig: Rig, sampler: Sample
     work that keeps step with the sensor would otherwise be seen from the same side every time (SC'24, arXiv
     2312.02741).
     """
-    foreign = rig.foreign_processes()
     model.synchronize()
     _align_to_tick(rig, sampler)
     rig.clock.sleep((cycle - 1) * _GOLDEN_RATIO % 1 * _tick_s(rig))
@@ -54,14 +51,12 @@ def run_window(workload: Workload, model: LoadedModel, rig: Rig, sampler: Sample
     model.synchronize()
     end_s = rig.clock.monotonic()
     rig.phases.mark(Phase.COOL)
-    return Window(start_s, end_s, started, tuple(tallies), foreign | rig.foreign_processes())
+    return Window(start_s, end_s, started, tuple(tallies))
 
 
-def cool(
-    sampler: Sampler, window: Window, rig: Rig, idle_s: float
-) -> tuple[Recording, tuple[Span, datetime] | None]:
+def cool(sampler: Sampler, window: Window, rig: Rig, idle_s: float) -> tuple[Recording, Span | None]:
     """Go on sampling until the energy at the window's end is resolved, and for ``idle_s`` of idle time with the
-    model resident; then stop. The recording, and the idle time with its end.
+    model resident; then stop. The recording, and the idle time if there was any.
 
     Raises BoardLostError when a board stopped answering at any time since the sampler was started.
     """
@@ -70,9 +65,9 @@ def cool(
         return sampler.stop(), None
     start_s = rig.phases.mark(Phase.CONTEXT).at_s
     rig.clock.sleep(idle_s)
-    end_s, ended = rig.clock.monotonic(), rig.clock.now()
+    end_s = rig.clock.monotonic()
     _resolve(sampler, end_s, rig)
-    return sampler.stop(), (Span("context", "after", "window", start_s, end_s), ended)
+    return sampler.stop(), Span("context", "after", "window", start_s, end_s)
 
 
 def _resolve(sampler: Sampler, end_s: float, rig: Rig) -> None:

@@ -22,11 +22,13 @@ def default_timeout_s(config: ExperimentConfig) -> float:
     take. Not less than ten minutes.
     """
     warmup_batches = 0
-    floor_s = 0.0
+    floor_s = settle_s = 0.0
     if config.warmup.enabled:
         warmup = config.warmup
         warmup_batches = max(warmup.n_warmup, warmup.max_prompts if warmup.convergence_detection else 0)
-        floor_s = warmup.thermal_floor_seconds
+        if warmup.thermal_floor_seconds:
+            floor_s = warmup.thermal_floor_seconds
+            settle_s = warmup.settle_limit_seconds
     batch_size = config.pytorch.batch_size if config.backend == "pytorch" else 1
     batches = ceil(config.n / batch_size)
     if config.backend == "synthetic":
@@ -38,4 +40,4 @@ def default_timeout_s(config: ExperimentConfig) -> float:
         beams = config.pytorch.num_beams if config.backend == "pytorch" else 1
         work_s = (batches + warmup_batches) * batch_s * beams
     # Warm-up up to its floor runs whole batches, so it may overrun by as much again.
-    return max(LEAST_TIMEOUT_S, 2 * floor_s + 2 * work_s)
+    return max(LEAST_TIMEOUT_S, 2 * floor_s + settle_s + 2 * work_s)

@@ -24,9 +24,21 @@ from llem_sweep.results.parts import (
     WarmupResult,
 )
 from llem_sweep.results.sensors import BoardSensors
+from llem_sweep.results.verdict import Verdict
 from llem_sweep.results.warnings import MeasurementWarning
 
 SCHEMA_VERSION: Literal["3.1"] = "3.1"
+
+MeasuredOn = Literal["board", "off-board", "simulated", "synthetic"]
+
+
+def measured_on(*, synthetic: bool, simulated: bool, off_board: bool) -> MeasuredOn:
+    """What an energy is of: the furthest from a measurement that applies."""
+    if synthetic:
+        return "synthetic"
+    if simulated:
+        return "simulated"
+    return "off-board" if off_board else "board"
 
 
 class ExperimentResult(ResultModel):
@@ -46,8 +58,13 @@ class ExperimentResult(ResultModel):
     model: str
     simulated: bool
     """True when any board of this result is simulated: its energy is no measurement."""
-    measured_on: Literal["board", "off-board", "simulated", "synthetic"]
-    """board: a real board that computed; the other three are kept apart from measurements everywhere."""
+    synthetic: bool = False
+    """True when the backend computes nothing."""
+    off_board: bool = False
+    """True when the work ran elsewhere than on the boards metered, or no board was."""
+    measured_on: MeasuredOn
+    """board: a real board that computed; the other three are kept apart from measurements everywhere. Follows from
+    the three above (:func:`measured_on`)."""
     measurement_methodology: Methodology = "total"
     steady_state_window: SteadyStateWindow | None = None
 
@@ -92,11 +109,18 @@ class ExperimentResult(ResultModel):
 
     environment_snapshot: EnvironmentSnapshot
     measurement_warnings: tuple[MeasurementWarning, ...] = ()
+    verdict: Verdict | None = None
+    """Whether it is publishable; ``llem-sweep verify`` finds it anew from the samples instead of trusting this."""
+    neighbours: tuple[str, ...] = ()
+    """Ids of the experiments that were under way on the same node at any time during this one, loading and warm-up
+    included."""
     warmup_excluded_samples: int | None = None
     """Requests run before the window."""
     reproducibility_notes: str = ""
     timeseries: str | None = None
     """File name of the sidecar, beside ``result.json``."""
+    timeseries_sha256: str | None = None
+    """Of the sidecar's bytes."""
     start_time: AwareDatetime
     end_time: AwareDatetime
     effective_config: EffectiveConfig

@@ -33,6 +33,8 @@ class FailureKind(StrEnum):
     IDENTITY = "identity"
     TIMEOUT = "timeout"
     WORKER_LOST = "worker_lost"
+    CONTAMINATED = "contaminated"
+    """Something from outside spoiled the measurement, and it is run again."""
     INTERRUPTED = "interrupted"
     """Cut off by the user; the experiment isn't settled and a resume runs it again."""
     SAVE_FAILED = "save_failed"

@@ -78,7 +78,7 @@ class EnergyBreakdown(ResultModel):
 
 
 class ThermalThrottleInfo(ResultModel):
-    """What held the clocks down inside the window, from the sampled reasons."""
+    """What held the clocks down inside the window, from the sampled reasons and the boards' own counters."""
 
     thermal: bool
     power: bool
@@ -86,6 +86,10 @@ class ThermalThrottleInfo(ResultModel):
     """Share of samples with any thermal or power reason set, 0 to 1."""
     reasons_mask: int
     """All NVML clock-event reasons seen, or-ed."""
+    power_throttle_s: float | None = None
+    """Time held down by power of the board held longest, by its cumulative counter; None where it has none."""
+    thermal_throttle_s: float | None = None
+    """The same by heat."""
 
 
 class WarmupResult(ResultModel):
@@ -99,7 +103,14 @@ class WarmupResult(ResultModel):
     latencies_ms: tuple[float, ...]
     """Latency of every warm-up batch, synchronised."""
     thermal_floor_wait_s: float
-    """Time under load spent to reach the thermal floor, after the warm-up itself."""
+    """Time under load spent after the warm-up itself, to reach the thermal floor and to settle."""
+    settled: bool | None = None
+    """Whether temperature and power had settled when the window opened; None where it wasn't asked, or no board
+    tells."""
+    temperature_slope_c_per_s: float | None = None
+    """Of the board that changed most, over the last seconds before the window."""
+    power_slope_pct_per_s: float | None = None
+    """The same for power, in percent of it."""
 
 
 class LatencyStatistics(ResultModel):

@@ -29,10 +29,12 @@ class WarningCode(StrEnum):
     FEW_SAMPLES = "few_samples"
     SAMPLER_GAP = "sampler_gap"
     """The sampler missed its schedule inside the window."""
+    SIDECAR_THINNED = "sidecar_thinned"
+    """The samples that the energy came from weren't kept."""
     BASELINE_MISSING = "baseline_missing"
     BASELINE_SHORT = "baseline_short"
     BASELINE_NOT_IDLE = "baseline_not_idle"
-    """Another process was on the board while its idle power was taken."""
+    """The board wasn't idle, or not ours alone, while its idle power was taken."""
     BASELINE_UNSTABLE = "baseline_unstable"
     """Idle power moved during the baseline, or between before and after the window."""
     BASELINE_COLD = "baseline_cold"
@@ -43,9 +45,17 @@ class WarningCode(StrEnum):
     WIDE_BOUND = "wide_bound"
     """The energy's uncertainty is large against the energy."""
     FOREIGN_PROCESS = "foreign_process"
-    """Another process computed on the board during the window."""
+    """Another process had a context on the board during the window."""
+    SHARED_NODE = "shared_node"
+    """Other experiments ran on the same node meanwhile."""
+    MIG = "mig"
+    """The board is divided into slices, and every reading is the whole board's."""
     THERMAL_THROTTLE = "thermal_throttle"
     POWER_THROTTLE = "power_throttle"
+    THERMAL_DRIFT = "thermal_drift"
+    """The board's temperature was still on its way when the window opened, or changed within it."""
+    CLOCK_CHANGE = "clock_change"
+    """The board ran at another clock at the end of the window than at its beginning."""
     ECC_ERRORS = "ecc_errors"
     """Uncorrected memory errors appeared during the experiment."""
     WARM_UP_OFF = "warm_up_off"
@@ -67,6 +77,7 @@ REMEDIES: dict[WarningCode, str] = {
     WarningCode.SHORT_WINDOW: "raise n or max_output_tokens so that the window lasts 10 s or more",
     WarningCode.FEW_SAMPLES: "make the window longer, or take load off the machine's CPU",
     WarningCode.SAMPLER_GAP: "take load off the machine's CPU and measure again",
+    WarningCode.SIDECAR_THINNED: "leave sampling.sidecar_hz out",
     WarningCode.BASELINE_MISSING: "set baseline.enabled to true, on a board that reports power",
     WarningCode.BASELINE_SHORT: "set baseline.duration_seconds to 10 or more",
     WarningCode.BASELINE_NOT_IDLE: "stop the other processes on this board and run again",
@@ -77,8 +88,12 @@ REMEDIES: dict[WarningCode, str] = {
     WarningCode.BASELINE_COLD: "set baseline.subtract to context",
     WarningCode.ECC_ERRORS: "have the board checked: its memory reports uncorrected errors",
     WarningCode.FOREIGN_PROCESS: "stop the other processes on this board and measure again",
+    WarningCode.SHARED_NODE: "set execution.exclusive to node to run one experiment at a time on each",
+    WarningCode.MIG: "switch MIG off (nvidia-smi -mig 0) and assign whole boards",
     WarningCode.THERMAL_THROTTLE: "improve cooling, or lower the power limit before the sweep",
     WarningCode.POWER_THROTTLE: "expected at the power limit; compare only runs at the same limit",
+    WarningCode.THERMAL_DRIFT: "raise warmup.thermal_floor_seconds or warmup.settle_limit_seconds",
+    WarningCode.CLOCK_CHANGE: "look for a power or thermal limit, or for clocks set by others, and measure again",
     WarningCode.WARM_UP_OFF: "set warmup.enabled to true",
     WarningCode.WARM_UP_SHORT: "set warmup.thermal_floor_seconds to 30 or more",
     WarningCode.WARM_UP_UNCONVERGED: "raise warmup.max_prompts, or look for other load on the machine",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import NamedTuple
 
 from llem_sweep.clock import Clock
@@ -24,10 +23,6 @@ class Baseline(NamedTuple):
 
     estimate: IdleEstimate
     recording: Recording
-    timestamp: datetime
-    """Wall-clock time of the end, timezone-aware."""
-    foreign: tuple[int, ...]
-    """Process ids of others seen on the boards meanwhile."""
 
     @property
     def span(self) -> Span:
@@ -58,12 +53,11 @@ def measure_baseline(
         clock.sleep(min(RUN_IN_S, duration_s / 4))
         start_s = clock.monotonic()
         clock.sleep(duration_s)
-        end_s, timestamp = clock.monotonic(), clock.now()
+        end_s = clock.monotonic()
         while needs_more(sampler.recording(), end_s, clock.monotonic()):
             sampler.check()
             clock.sleep(period_s)
         recording = sampler.stop()
     span = Span(kind, "before", kind, start_s, end_s)
     evidence = Evidence({kind: recording}, (span,), tuple(gpu.sensors for gpu in gpus))
-    foreign = {pid for sample in recording.health for pid in sample.health.foreign or ()}
-    return Baseline(idle_power(evidence, span), recording, timestamp, tuple(sorted(foreign)))
+    return Baseline(idle_power(evidence, span), recording)

@@ -17,15 +17,8 @@ class Sample(NamedTuple):
     """Position of the board in the worker's device order."""
     phase: Phase
     reading: Reading
-
-
-class HealthSample(NamedTuple):
-    """What could spoil a measurement on one board at one moment."""
-
-    at_s: float
-    """Monotonic time in seconds."""
-    device: int
-    health: Health
+    health: Health | None = None
+    """What could spoil a measurement: asked with the first sample, about once a second, and with the last."""
 
 
 class Recording(NamedTuple):
@@ -35,8 +28,6 @@ class Recording(NamedTuple):
     period_s: float
     cpu_time_s: float | None
     """CPU time spent reading."""
-    health: tuple[HealthSample, ...] = ()
-    """Asked at the beginning, about once a second, and at the end."""
 
     def of_device(self, device: int) -> tuple[Sample, ...]:
         """The samples of one board."""

@@ -10,7 +10,7 @@ from llem_sweep.clock import Clock, SystemClock, Ticker
 from llem_sweep.device.protocol import Gpu, Reading
 from llem_sweep.errors import DeviceError
 from llem_sweep.phases import PhaseStream
-from llem_sweep.sampling.recording import HealthSample, Recording, Sample
+from llem_sweep.sampling.recording import Recording, Sample
 
 SAMPLE_PERIOD_S = 0.01594
 """Six samples for each 100 ms tick. No whole number of periods makes a published tick (20, 100, 500 ms): samples
@@ -36,7 +36,6 @@ class Sampler:
         self._clock = clock
         self._phases = phases
         self._samples: list[Sample] = []
-        self._health: list[HealthSample] = []
         self._health_due_s = clock.monotonic()
         self._ticks = 0
         self._latest: list[Reading | None] = [None] * len(self._gpus)
@@ -50,10 +49,14 @@ class Sampler:
             self._ticker = self._clock.every(self.period_s, self._tick)
 
     def stop(self) -> Recording:
-        """End the recording and return it. Raises the DeviceError (BoardLostError) that ended it early, if any."""
+        """End the recording with a last sample of everything, and return it.
+
+        Raises the DeviceError (BoardLostError) that ended it early, if any.
+        """
         self._end()
         self.check()
-        self._ask_health()
+        for device, gpu in enumerate(self._gpus):
+            self._sample(device, gpu, slow=True, asked=True)
         return self.recording()
 
     def check(self) -> None:
@@ -63,7 +66,7 @@ class Sampler:
 
     def recording(self) -> Recording:
         """All samples so far."""
-        return Recording(tuple(self._samples), self.period_s, self._cpu_time_s, tuple(self._health))
+        return Recording(tuple(self._samples), self.period_s, self._cpu_time_s)
 
     def latest(self) -> tuple[Reading | None, ...]:
         """The newest of every reading of each board; None for a board that none was taken of yet."""
@@ -86,32 +89,28 @@ class Sampler:
         if self._error is not None:
             return
         began_s = time.thread_time()
+        asked = self._clock.monotonic() >= self._health_due_s
+        slow = asked or self._ticks % SLOW_EVERY == 0
         try:
-            slow = self._ticks % SLOW_EVERY == 0
             for device, gpu in enumerate(self._gpus):
-                self._sample(device, gpu, slow)
-            self._ticks += 1
-            if self._clock.monotonic() >= self._health_due_s:
-                self._ask_health()
-                self._health_due_s += HEALTH_PERIOD_S
+                self._sample(device, gpu, slow=slow, asked=asked)
         except DeviceError as error:
             self._error = error
+        self._ticks += 1
+        if asked:
+            self._health_due_s = self._clock.monotonic() + HEALTH_PERIOD_S
         if self._cpu_time_s is not None:
             self._cpu_time_s += time.thread_time() - began_s
 
-    def _sample(self, device: int, gpu: Gpu, slow: bool) -> None:
+    def _sample(self, device: int, gpu: Gpu, *, slow: bool, asked: bool) -> None:
         before_s = self._clock.monotonic()
         phase = self._phases.current.phase
         reading = gpu.read(slow=slow)
         at_s = (before_s + self._clock.monotonic()) / 2
-        self._samples.append(Sample(at_s, device, phase, reading))
+        self._samples.append(Sample(at_s, device, phase, reading, gpu.health() if asked else None))
         known = self._latest[device]
         if not slow and known is not None:
             reading = known._replace(
                 energy_mj=reading.energy_mj, power_mw=reading.power_mw, instant_mw=reading.instant_mw
             )
         self._latest[device] = reading
-
-    def _ask_health(self) -> None:
-        for device, gpu in enumerate(self._gpus):
-            self._health.append(HealthSample(self._clock.monotonic(), device, gpu.health()))

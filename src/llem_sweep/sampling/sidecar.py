@@ -2,22 +2,24 @@
 
 Rows hold every raw reading of every recording: the idle power's (``cold``, ``context``) and the window's own. The
 file's metadata hold the spans that count, the boards' sensors and the sampling period, so that
-:func:`decode_evidence` gives back exactly what the energies of the result were computed from.
+:func:`decode_evidence` gives back exactly what the energies of the result were computed from. A file thinned to
+one row per second can't do that, and says so.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from llem_sweep.device.protocol import Reading
+from llem_sweep.device.protocol import Health, Reading
 from llem_sweep.phases import Phase
 from llem_sweep.results.environment import BoardInfo
 from llem_sweep.results.sensors import BoardSensors
@@ -47,8 +49,15 @@ _COLUMNS = pa.schema(
         pa.field("sm_utilisation_pct", pa.float64()),
         pa.field("sm_clock_mhz", pa.float64()),
         pa.field("throttle_reasons", pa.int64()),
+        pa.field("foreign_pids", pa.list_(pa.int64())),
+        pa.field("ecc_errors", pa.int64()),
+        pa.field("mig", pa.bool_()),
+        pa.field("power_throttle_ns", pa.int64()),
+        pa.field("thermal_throttle_ns", pa.int64()),
     ]
 )
+_UNASKED = Health(foreign=None)
+"""Also what a driver that tells nothing answers: the two are stored alike, and mean the same."""
 _PHASES = [phase.value for phase in Phase]
 _PHASE_CODES = {phase: code for code, phase in enumerate(Phase)}
 _EVIDENCE = b"llem_sweep.evidence"
@@ -58,20 +67,26 @@ class SidecarError(ValueError):
     """A sidecar that can't be computed with; the message says why."""
 
 
-def encode_timeseries(evidence: Evidence, boards: Sequence[BoardInfo], window_started: datetime) -> bytes:
-    """Every sample of ``evidence`` as parquet.
+def encode_timeseries(
+    evidence: Evidence, boards: Sequence[BoardInfo], window_started: datetime, hz: int | None = None
+) -> bytes:
+    """Every sample of ``evidence`` as parquet or, with ``hz`` 1, the first of each started second and board.
 
     ``timestamp_s`` counts from the start of the window and is negative before it; ``wall_s`` is Unix time by the
     same clock, set by ``window_started``, the wall-clock time of that start; ``in_window`` marks the window's
     samples from its start to its end, both included. ``boards`` are in device order. What wasn't read is null.
     """
+    if hz is not None:
+        evidence = _thinned(evidence, hz)
     names = sorted(evidence.recordings)
     lengths = [len(evidence.recordings[name].samples) for name in names]
+    about = _described(evidence, hz)
     if not sum(lengths):
-        return empty_timeseries(boards)
+        return _encode(_COLUMNS.empty_table(), boards, about)
     samples = chain.from_iterable(evidence.recordings[name].samples for name in names)
-    at_s, devices, phases, readings = zip(*samples, strict=True)
+    at_s, devices, phases, readings, healths = zip(*samples, strict=True)
     read = Reading(*zip(*readings, strict=True))  # type: ignore[arg-type]
+    health = Health(*zip(*(each or _UNASKED for each in healths), strict=True))  # type: ignore[arg-type]
     window = evidence.window
     times, device = pa.array(at_s, pa.float64()), pa.array(devices, pa.int32())
     since_start = pc.subtract(times, window.start_s)
@@ -101,13 +116,13 @@ def encode_timeseries(evidence: Evidence, boards: Sequence[BoardInfo], window_st
         pa.array(read.sm_utilisation_pct, pa.float64()),
         pa.array(read.sm_clock_mhz, pa.float64()),
         pa.array(read.throttle_reasons, pa.int64()),
+        pa.array(health.foreign, pa.list_(pa.int64())),
+        pa.array(health.ecc_errors, pa.int64()),
+        pa.array(health.mig, pa.bool_()),
+        pa.array(health.power_throttle_ns, pa.int64()),
+        pa.array(health.thermal_throttle_ns, pa.int64()),
     ]
-    return _encode(pa.Table.from_arrays(columns, schema=_COLUMNS), boards, _described(evidence))
-
-
-def empty_timeseries(boards: Sequence[BoardInfo] = ()) -> bytes:
-    """A sidecar without rows, for an experiment that took no samples."""
-    return _encode(_COLUMNS.empty_table(), boards, None)
+    return _encode(pa.Table.from_arrays(columns, schema=_COLUMNS), boards, about)
 
 
 def decode_timeseries(data: bytes) -> pa.Table:
@@ -115,8 +130,19 @@ def decode_timeseries(data: bytes) -> pa.Table:
     return pq.read_table(pa.BufferReader(data))
 
 
-def decode_evidence(data: bytes) -> Evidence | None:
-    """What :func:`encode_timeseries` was given, up to what the samples cost; None for a sidecar without samples.
+class Decoded(NamedTuple):
+    """What a sidecar holds."""
+
+    evidence: Evidence
+    estimator: str
+    """Version of the estimators at work when it was written."""
+    hz: int | None
+    """Rows per second and board that it was thinned to: nothing can be computed from such samples."""
+    simulated: bool
+
+
+def decode_evidence(data: bytes) -> Decoded:
+    """What :func:`encode_timeseries` was given, up to what the samples cost.
 
     Raises SidecarError for a file that isn't such a sidecar or is damaged.
     """
@@ -124,22 +150,37 @@ def decode_evidence(data: bytes) -> Evidence | None:
         table = decode_timeseries(data)
     except (pa.ArrowException, OSError) as error:
         raise SidecarError(f"the sidecar can't be read: {error}") from error
-    if table.num_rows == 0:
-        return None
-    described = (table.schema.metadata or {}).get(_EVIDENCE)
+    metadata = table.schema.metadata or {}
+    described = metadata.get(_EVIDENCE)
     if described is None:
-        raise SidecarError(
-            "the sidecar doesn't say what energy was computed from: an earlier version wrote it"
-        )
+        raise SidecarError("the sidecar doesn't say what energy was computed from: another version wrote it")
     try:
-        return _evidence(table, json.loads(described))
+        about = json.loads(described)
+        simulated = metadata[b"llem_sweep.simulated"] == b"true"
+        return Decoded(_evidence(table, about), about["estimator"], about["hz"], simulated)
     except (KeyError, TypeError, ValueError) as error:
         raise SidecarError(f"the sidecar's metadata are damaged: {error!r}") from error
 
 
-def _described(evidence: Evidence) -> dict[str, Any]:
+def _thinned(evidence: Evidence, hz: int) -> Evidence:
+    """The first sample of each started period of ``1 / hz`` seconds, counted from the window's start."""
+    start_s = evidence.window.start_s
+
+    def first_ones(recording: Recording) -> Recording:
+        first: dict[tuple[int, int], Sample] = {}
+        for sample in recording.samples:
+            first.setdefault((math.floor((sample.at_s - start_s) * hz), sample.device), sample)
+        return recording._replace(samples=tuple(first.values()))
+
+    return evidence._replace(
+        recordings={name: first_ones(recording) for name, recording in evidence.recordings.items()}
+    )
+
+
+def _described(evidence: Evidence, hz: int | None) -> dict[str, Any]:
     return {
         "estimator": ESTIMATOR_VERSION,
+        "hz": hz,
         "spans": [span._asdict() for span in evidence.spans],
         "periods_s": {name: recording.period_s for name, recording in evidence.recordings.items()},
         "sensors": [sensors.model_dump(mode="json") for sensors in evidence.sensors],
@@ -178,25 +219,35 @@ def _samples(table: pa.Table) -> list[Sample]:
         whole("sm_clock_mhz"),
     )
     phases = map(Phase, column("phase"))
-    return list(map(Sample, column("monotonic_s"), column("device"), phases, readings))
+    return list(map(Sample, column("monotonic_s"), column("device"), phases, readings, _healths(table)))
 
 
-def _encode(table: pa.Table, boards: Sequence[BoardInfo], evidence: dict[str, Any] | None) -> bytes:
+def _healths(table: pa.Table) -> Iterator[Health | None]:
+    foreign = (None if pids is None else tuple(pids) for pids in table["foreign_pids"].to_pylist())
+    rest = (
+        table[name].to_pylist() for name in ("ecc_errors", "mig", "power_throttle_ns", "thermal_throttle_ns")
+    )
+    for health in map(Health, foreign, *rest):
+        yield None if health == _UNASKED else health
+
+
+def _encode(table: pa.Table, boards: Sequence[BoardInfo], described: dict[str, Any]) -> bytes:
     simulated = any(board.simulated for board in boards)
     about = (
         "simulated boards: no number here was measured"
         if simulated
         else "readings of the boards' own sensors"
     )
+    if described["hz"] is not None:
+        about += f"; thinned to {described['hz']} row per second and board: energy can't be computed from it"
     if table.num_rows == 0:
         about = f"{'simulated boards: ' if simulated else ''}no samples were taken"
     metadata = {
         "llem_sweep.timeseries_version": SIDECAR_SCHEMA_VERSION,
         "llem_sweep.simulated": "true" if simulated else "false",
         "llem_sweep.about": about,
+        _EVIDENCE.decode(): json.dumps(described),
     }
-    if evidence is not None:
-        metadata[_EVIDENCE.decode()] = json.dumps(evidence)
     sink = pa.BufferOutputStream()
     # Dictionaries and statistics of numbers that hardly repeat cost more time than they save room.
     pq.write_table(

@@ -51,7 +51,7 @@ def load_results(folder: Path | str) -> pa.Table:
     top = Path(folder)
     if not top.is_dir():
         raise StoreError(f"no folder at {top}: give a sweep's folder or one above it")
-    places = sorted(_result_folders(top))
+    places = sorted(result_folders(top))
     flat = flat_table([load_result(place / RESULT) for place in places])
     rows: list[Row] = [
         row | {"folder": place.relative_to(top).as_posix()}
@@ -60,7 +60,20 @@ def load_results(folder: Path | str) -> pa.Table:
     return arrow_table(FlatTable((*flat.columns, Column("folder", Kind.TEXT)), tuple(rows)))
 
 
-def _result_folders(top: Path) -> Iterator[Path]:
+def load_sidecar(folder: Path, result: ExperimentResult) -> bytes:
+    """The sidecar of ``result``, which was read from ``folder``. Raises StoreError when there is none."""
+    if result.timeseries is None:
+        raise StoreError(f"{folder / RESULT} names no sidecar")
+    # A name with folders in it would lead out of the experiment's own.
+    file = folder / Path(result.timeseries).name
+    try:
+        return file.read_bytes()
+    except OSError as exc:
+        raise StoreError(f"can't read {file}: {exc.strerror or exc}") from exc
+
+
+def result_folders(top: Path) -> Iterator[Path]:
+    """Every folder in ``top`` and below, itself included, that holds a result. Raises StoreError."""
     for place, folders, files in os.walk(top, onerror=_refuse):
         folders[:] = [name for name in folders if name != STAGING]
         if RESULT in files:

@@ -1,0 +1,58 @@
+"""Stored results held against their own samples. Read :func:`verify_results` first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from llem_sweep.errors import StoreError
+from llem_sweep.harness.verification import Verification, verify
+from llem_sweep.results.verdict import Verdict
+from llem_sweep.store.read import load_result, load_sidecar, result_folders
+
+
+class Verified(NamedTuple):
+    """One stored result."""
+
+    folder: Path
+    verification: Verification
+
+
+class VerifyReport(NamedTuple):
+    """Every result of a folder."""
+
+    results: tuple[Verified, ...]
+
+    @property
+    def contradicted(self) -> tuple[Verified, ...]:
+        """Results that their own samples contradict, or that can't be read."""
+        return tuple(each for each in self.results if each.verification.problems)
+
+    @property
+    def unpublishable(self) -> tuple[Verified, ...]:
+        """Results that may not be published, by the verdict found anew."""
+        return tuple(each for each in self.results if not each.verification.verdict.publishable)
+
+
+def verify_results(folder: str | Path) -> VerifyReport:
+    """Compute every energy, doubt and verdict stored in ``folder`` or below again, from the samples alone.
+
+    Raises StoreError when there is no such folder or no result in it; what is wrong with a result is in the
+    report.
+    """
+    top = Path(folder)
+    if not top.is_dir():
+        raise StoreError(f"no folder at {top}: give a sweep's folder, an experiment's, or one above them")
+    places = sorted(result_folders(top))
+    if not places:
+        raise StoreError(f"no result in {top} or below")
+    return VerifyReport(tuple(Verified(place, _verified(place)) for place in places))
+
+
+def _verified(place: Path) -> Verification:
+    try:
+        result = load_result(place)
+        return verify(result, load_sidecar(place, result))
+    except StoreError as error:
+        because = f"unverified: {error}"
+        return Verification((str(error),), False, Verdict(publishable=False, because=(because,)))

@@ -1,0 +1,196 @@
+"""A result is held against its own samples: what agrees, and that nothing altered gets by."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from llem_sweep.clock import SimulatedClock
+from llem_sweep.config.experiment import ExperimentConfig
+from llem_sweep.device.simulated import SensorProfile, SimulatedGpu, simulated_boards
+from llem_sweep.harness.assembly import Measured
+from llem_sweep.harness.derived import with_neighbours
+from llem_sweep.harness.measure import measure
+from llem_sweep.harness.rig import Rig
+from llem_sweep.harness.verification import Verification, verify
+from llem_sweep.plan.types import PlannedExperiment
+from llem_sweep.results.experiment import ExperimentResult
+from llem_sweep.results.warnings import WarningCode
+
+
+def measured(boards: int = 1, sensor: SensorProfile | None = None, **fields: Any) -> Measured:
+    known: dict[str, Any] = {
+        "model": "acme/made-up-7b",
+        "backend": "synthetic",
+        "gpus": boards,
+        "n": 16,
+        "synthetic": {"run_seconds": 6.0},
+        "baseline": {"duration_seconds": 4.0},
+        "warmup": {"n_warmup": 2, "thermal_floor_seconds": 0.0},
+    }
+    config = ExperimentConfig.model_validate(known | fields)
+    clock = SimulatedClock()
+    gpus = (SimulatedGpu(0, clock, sensor=sensor),) if sensor else simulated_boards(range(boards), clock)
+    rig = Rig(gpus, clock, node="here")
+    result, sidecar = measure(PlannedExperiment("0" * 16, "1" * 16, config, 1, {}), rig)
+    # As it comes back from a file.
+    return Measured(ExperimentResult.model_validate_json(result.model_dump_json()), sidecar)
+
+
+@pytest.fixture(scope="module")
+def whole() -> Measured:
+    return measured()
+
+
+def rewritten(sidecar: bytes, column: str, row: int, value: object) -> bytes:
+    """The sidecar with one cell replaced."""
+    table = pq.read_table(pa.BufferReader(sidecar))
+    values = table[column].to_pylist()
+    assert values[row] != value
+    values[row] = value
+    altered = table.set_column(
+        table.schema.get_field_index(column), table.schema.field(column), pa.array(values, table[column].type)
+    )
+    sink = pa.BufferOutputStream()
+    pq.write_table(altered, sink)
+    return bytes(sink.getvalue())
+
+
+def signed(measured: Measured, sidecar: bytes) -> Verification:
+    """Verification of ``sidecar`` under a result that was given its digest."""
+    digest = hashlib.sha256(sidecar).hexdigest()
+    return verify(measured.result.model_copy(update={"timeseries_sha256": digest}), sidecar)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        {},
+        {"boards": 2},
+        {"baseline": {"enabled": False}},
+        {"baseline": {"duration_seconds": 4.0, "subtract": "cold", "after_seconds": 0.0}},
+        {"sensor": SensorProfile(has_counter=False)},
+        {"sensor": SensorProfile(has_counter=False, has_power=False)},
+        {"synthetic": {"run_seconds": 0.05}},
+        {"warmup": {"n_warmup": 2, "thermal_floor_seconds": 35.0, "settle_limit_seconds": 20.0}},
+        {"energy": {"backend": "null"}},
+    ],
+)
+def test_whatever_was_measured_is_found_again_to_the_last_bit(case: dict[str, Any]) -> None:
+    found = verify(*measured(**case))
+    assert found.problems == ()
+    assert found.recomputed
+
+
+def test_without_boards_there_is_little_to_find_and_no_contradiction() -> None:
+    found = verify(*measured(boards=0))
+    assert found.problems == ()
+    assert not found.verdict.publishable
+
+
+def test_neighbours_told_by_the_driver_are_no_contradiction(whole: Measured) -> None:
+    shared = with_neighbours(whole.result, ["89abcdef01234567"])
+    assert WarningCode.SHARED_NODE in {each.code for each in shared.measurement_warnings}
+    assert verify(shared, whole.timeseries_parquet).problems == ()
+
+
+def test_any_altered_sample_shows_in_the_digest(whole: Measured) -> None:
+    for column, value in (("power_w", 1.0), ("temperature_c", 99.0), ("phase", "idle")):
+        found = verify(whole.result, rewritten(whole.timeseries_parquet, column, 700, value))
+        assert any("SHA-256" in problem for problem in found.problems)
+        assert not found.verdict.publishable
+
+
+def rows_at(sidecar: bytes, at_s: float) -> Iterator[tuple[int, int]]:
+    """Position and counter of the samples of the first tick after ``at_s`` from the window's start."""
+    table = pq.read_table(pa.BufferReader(sidecar)).to_pylist()
+    inside = [n for n, row in enumerate(table) if row["recording"] == "window" and row["timestamp_s"] >= at_s]
+    for row in inside[:7]:
+        yield row, table[row]["energy_mj"]
+
+
+def test_an_altered_counter_shows_in_the_energies_even_under_a_new_digest(whole: Measured) -> None:
+    sidecar = whole.timeseries_parquet
+    for row, energy_mj in rows_at(sidecar, 6.05):
+        sidecar = rewritten(sidecar, "energy_mj", row, energy_mj + 2000)
+    found = signed(whole, sidecar)
+    assert any(problem.startswith("total_energy_j is") for problem in found.problems)
+    assert not found.verdict.publishable
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"total_energy_j": 1.0}, "total_energy_j is 1.0"),
+        ({"energy_uncertainty_j": 0.0}, "energy_uncertainty_j is 0.0"),
+        ({"energy_adjusted_j": None}, "energy_adjusted_j is None"),
+        (
+            {"measurement_warnings": ()},
+            "warnings: only in the result: none; only by its samples: baseline_short",
+        ),
+        ({"total_inference_time_sec": 60.0}, "the window lasted 60.0 s by the result"),
+        ({"measured_on": "board"}, "measured on: board by the result, synthetic by what it consists of"),
+        ({"synthetic": False, "measured_on": "simulated"}, "measured on: simulated by the result, synthetic"),
+        ({"output_tokens": 1}, "avg_energy_per_token_j is"),
+        ({"timeseries_sha256": None}, "the sidecar isn't the one"),
+        ({"warmup_result": None}, "the result holds no warm-up"),
+    ],
+)
+def test_an_altered_result_is_contradicted_by_its_samples(
+    whole: Measured, change: dict[str, Any], told: str
+) -> None:
+    found = verify(whole.result.model_copy(update=change), whole.timeseries_parquet)
+    assert any(told in problem for problem in found.problems), found.problems
+    assert not found.verdict.publishable
+
+
+def test_a_verdict_is_not_believed(whole: Measured) -> None:
+    assert whole.result.verdict is not None
+    assert not whole.result.verdict.publishable
+    praised = whole.result.verdict.model_copy(update={"publishable": True, "because": ()})
+    found = verify(whole.result.model_copy(update={"verdict": praised}), whole.timeseries_parquet)
+    assert any(problem.startswith("verdict.publishable is True") for problem in found.problems)
+    assert not found.verdict.publishable
+
+
+def test_another_version_of_the_estimators_has_to_agree_to_a_billionth(whole: Measured) -> None:
+    table = pq.read_table(pa.BufferReader(whole.timeseries_parquet))
+    metadata = dict(table.schema.metadata)
+    metadata[b"llem_sweep.evidence"] = metadata[b"llem_sweep.evidence"].replace(
+        b'"estimator": "1"', b'"estimator": "0"'
+    )
+    sink = pa.BufferOutputStream()
+    pq.write_table(table.replace_schema_metadata(metadata), sink)
+    sidecar = bytes(sink.getvalue())
+    total_j = whole.result.total_energy_j
+    assert total_j is not None
+    older = whole._replace(
+        result=whole.result.model_copy(
+            update={"total_energy_j": total_j * (1 + 1e-11), "energy_estimator": "0"}
+        )
+    )
+    assert [p for p in signed(older, sidecar).problems if "total_energy_j" in p] == []
+    off = whole._replace(result=whole.result.model_copy(update={"total_energy_j": total_j * (1 + 1e-7)}))
+    assert [p for p in signed(off, sidecar).problems if p.startswith("total_energy_j")] != []
+
+
+def test_thinned_samples_are_no_contradiction_but_prove_nothing() -> None:
+    thin = measured(sampling={"sidecar_hz": 1})
+    found = verify(*thin)
+    assert (found.problems, found.recomputed) == ((), False)
+    assert not found.verdict.publishable
+    assert any("thinned" in reason for reason in found.verdict.because)
+    assert thin.result.verdict is not None
+    assert any(reason.startswith("sidecar_thinned") for reason in thin.result.verdict.because)
+
+
+def test_bytes_that_are_no_sidecar_are_said_to_be_none(whole: Measured) -> None:
+    for damage in (b"", b"not parquet", whole.timeseries_parquet[:-30]):
+        found = verify(whole.result, damage)
+        assert any("can't be read" in problem for problem in found.problems)
+        assert (found.recomputed, found.verdict.publishable) == (False, False)
