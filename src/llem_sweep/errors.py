@@ -7,7 +7,7 @@
     │   ├── NoGpuError         no GPU, no simulation and no CPU workers asked for
     │   ├── ClusterError       Ray can't be reached or started, or its nodes don't fit
     │   └── OutputError        the output folder can't be written
-    ├── DeviceError            a board can't be opened or read
+    ├── DeviceError            a board can't be opened or read                           exit 3
     │   ├── BoardLostError     a board stopped answering during an experiment
     │   └── IdentityError      computing happens on another board than the one metered
     ├── BackendError           an inference engine failed; says at which stage
@@ -89,6 +89,8 @@ class OutputError(EnvironmentUnfitError):
 
 class DeviceError(LlemSweepError):
     """A board can't be opened or read."""
+
+    exit_code = 3
 
 
 class BoardLostError(DeviceError):

@@ -16,7 +16,7 @@ from factories import make_plan
 from llem_sweep.cli.app import main
 from llem_sweep.cli.library import Where
 from llem_sweep.config.sweep import SweepConfig
-from llem_sweep.errors import ConfigError, LlemSweepError, NoGpuError, Problem, StoreError
+from llem_sweep.errors import ConfigError, DeviceError, LlemSweepError, NoGpuError, Problem, StoreError
 from llem_sweep.execution.doctor import Examination
 from llem_sweep.execution.progress import Progress, SweepView
 from llem_sweep.harness.verification import Verification
@@ -185,6 +185,7 @@ def test_what_became_of_the_sweep_is_the_exit_code(
     [
         (ConfigError("the grid is empty"), 2),
         (NoGpuError("no GPU: try --simulate-gpus 2"), 3),
+        (DeviceError("board 0 is in MIG mode"), 3),
         (StoreError("the disk is full"), 1),
     ],
 )

@@ -372,12 +372,13 @@ int nvmlDeviceGetPersistenceMode(const Board *board, int *mode) {
     return SUCCESS;
 }
 
-/* Not supported unless STANDIN_MIG says 0 (off) or 1 (on). */
+/* Not supported unless STANDIN_MIG says 0 (off) or 1 (on), for each board or, the last one, for all that follow. */
 int nvmlDeviceGetMigMode(const Board *board, unsigned int *current, unsigned int *pending) {
-    int mode = (int)number("STANDIN_MIG", -1);
+    const char *mode = getenv("STANDIN_MIG");
     CHECKED("mig");
-    if (mode < 0) return NOT_SUPPORTED;
-    *current = *pending = (unsigned int)mode;
+    if (!mode || !*mode) return NOT_SUPPORTED;
+    for (int index = 0; index < board->index && strchr(mode, ','); index++) mode = strchr(mode, ',') + 1;
+    *current = *pending = (unsigned int)atoi(mode);
     return SUCCESS;
 }
 

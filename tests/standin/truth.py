@@ -69,8 +69,9 @@ class StandIn(NamedTuple):
         fail: energy, power, instant, fields, temperature, memory, utilization, reasons, event_reasons, clock,
         processes, ecc, power_throttle, thermal_throttle, architecture, limit, persistence, pci, mig, handle),
         ``WITHOUT_CODE`` (NVML's error code), ``LOST_AFTER`` (seconds after initialising), ``LOST_CODE``,
-        ``INIT_CODE``, ``PIDS``, ``MIG``, ``REASONS``, ``ECC_ERRORS``, ``POWER_THROTTLE_NS``,
-        ``THERMAL_THROTTLE_NS``, ``SM_CLOCK_MHZ``, ``NOW_S`` (stops the clock there), ``NAME``, ``ARCHITECTURE``.
+        ``INIT_CODE``, ``PIDS``, ``MIG`` (0 or 1, for each board), ``REASONS``, ``ECC_ERRORS``,
+        ``POWER_THROTTLE_NS``, ``THERMAL_THROTTLE_NS``, ``SM_CLOCK_MHZ``, ``NOW_S`` (stops the clock there),
+        ``NAME``, ``ARCHITECTURE``.
         """
         environ = {name: value for name, value in os.environ.items() if not name.startswith("STANDIN_")}
         search = [str(folder), *filter(None, [environ.get("LD_LIBRARY_PATH")])]

@@ -40,6 +40,15 @@ def resolve_assigned(tokens: Sequence[str], boards: Sequence[BoardInfo]) -> tupl
     return uuids
 
 
+def refuse_slice(name: str) -> None:
+    """Raises IdentityError when ``name`` is that of a MIG slice, in whichever spelling."""
+    if name.strip().upper().startswith("MIG"):
+        raise IdentityError(
+            f"{name} is a MIG slice, whose energy NVML doesn't tell apart; name whole boards in {VISIBLE_DEVICES},"
+            " by index or UUID (`nvidia-smi -L`)"
+        )
+
+
 def confirm_identity(
     assigned: Sequence[str], computed_on: Sequence[str]
 ) -> Literal["assigned", "confirmed", "none"]:
@@ -47,9 +56,11 @@ def confirm_identity(
 
     ``confirmed`` when the backend reports exactly the boards assigned, in any order; ``assigned`` when it reports
     none, which is what one without CUDA does; ``none`` when there is neither. Raises IdentityError when it
-    computes on a board that isn't metered, and also when it leaves one idle: its idle power would be charged to
-    the run, and a result of k boards would be one of fewer.
+    computes on a board that isn't metered or on a slice, and also when it leaves a board idle: its idle power
+    would be charged to the run, and a result of k boards would be one of fewer.
     """
+    for uuid in computed_on:
+        refuse_slice(uuid)
     metered = {_canonical(uuid) for uuid in assigned}
     used = {_canonical(uuid) for uuid in computed_on}
     if not used:
@@ -67,10 +78,7 @@ def confirm_identity(
 
 
 def _resolve(token: str, boards: Sequence[BoardInfo]) -> str:
-    if token.upper().startswith("MIG"):
-        raise IdentityError(
-            f"{token} is a MIG slice, whose energy NVML doesn't tell apart; assign a whole board"
-        )
+    refuse_slice(token)
     if token.isdecimal():
         found = [board for board in boards if board.index == int(token)]
     elif token.upper().startswith("GPU-"):

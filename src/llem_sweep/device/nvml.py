@@ -8,6 +8,7 @@ from typing import Any
 
 import pynvml
 
+from llem_sweep.device.assigned import refuse_slice
 from llem_sweep.device.nvml_boards import describe, library_path, list_boards, refuse_mig
 from llem_sweep.device.nvml_errors import (
     LOST,
@@ -88,10 +89,7 @@ class NvmlGpu:
         Raises DeviceError when there is no such board, it can't be used, or MIG is on: energy and power are then
         the whole board's, whichever slice computes.
         """
-        if uuid.upper().startswith("MIG-"):
-            raise DeviceError(
-                f"{uuid} is a MIG slice, whose energy NVML doesn't tell apart; assign a whole board"
-            )
+        refuse_slice(uuid)
         with translated(f"initialising NVML for board {uuid}"):
             pynvml.nvmlInit()
         try:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pynvml
 
+from llem_sweep.device.assigned import VISIBLE_DEVICES
 from llem_sweep.device.nvml_errors import NO_BOARDS_HERE, optional, shut_down, translated, translation
 from llem_sweep.errors import BoardLostError, DeviceError
 from llem_sweep.results.environment import BoardInfo
@@ -110,5 +111,6 @@ def refuse_mig(handle: Any, info: BoardInfo) -> None:
     if mode is not None and mode[0] == pynvml.NVML_DEVICE_MIG_ENABLE:
         raise DeviceError(
             f"board {info.index} ({info.uuid}) is in MIG mode: its energy can't be told apart by slice;"
-            f" switch it off with `nvidia-smi -i {info.index} -mig 0`"
+            f" switch that off with `sudo nvidia-smi -i {info.index} -mig 0`, or leave the board out with"
+            f" {VISIBLE_DEVICES}"
         )

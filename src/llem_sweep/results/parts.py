@@ -31,6 +31,26 @@ class DeviceEnergy(ResultModel):
     """Why ``energy_j`` is None."""
 
 
+class HostEnergy(ResultModel):
+    """Energy of the node's CPU packages and their memory over the window, whoever computed there.
+
+    It belongs to the node: workers that share one state the same joules, so it is never summed over workers, nor
+    mixed into the energy of GPUs. The uncertainties bound the timing of the readings alone.
+    """
+
+    package_j: float | None
+    """All CPU packages of the node."""
+    package_uncertainty_j: float | None
+    """Half-width that holds the truth, given that a counter never falls."""
+    dram_j: float | None
+    """The memory of all packages; many CPUs don't tell it."""
+    dram_uncertainty_j: float | None
+    domains: tuple[str, ...] = ()
+    """The counters that were read, for example ``package-0`` and ``package-0/dram``."""
+    reason: str | None = None
+    """Why an energy is None, and what to do about it."""
+
+
 class IdlePower(ResultModel):
     """Idle power of all boards over one stretch of time."""
 
