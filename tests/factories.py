@@ -27,6 +27,7 @@ from llem_sweep.results.parts import (
     EffectiveConfig,
     EnergyBreakdown,
     ExtendedEfficiencyMetrics,
+    HostEnergy,
     IdlePower,
     LatencyStatistics,
     MethodEnergy,
@@ -194,6 +195,14 @@ def _parts() -> dict[str, Any]:
             energy_per_gpu_j=(3000.0, 2000.0),
             energy_total_j=5000.0,
             energy_per_output_token_j=5.0,
+        ),
+        "host_energy": HostEnergy(
+            package_j=1500.0,
+            package_uncertainty_j=4.0,
+            dram_j=120.0,
+            dram_uncertainty_j=0.5,
+            domains=("package-0", "package-0/dram"),
+            reason="none",
         ),
         "sampler": SamplerInfo(period_s=0.1, samples=125, longest_gap_s=0.12, cpu_time_s=0.02),
         "process_results": (

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -12,7 +14,9 @@ import pytest
 
 from llem_sweep.clock import SimulatedClock
 from llem_sweep.config.experiment import ExperimentConfig
+from llem_sweep.device.host_energy import HostMeter
 from llem_sweep.device.simulated import SensorProfile, SimulatedGpu, simulated_boards
+from llem_sweep.execution.worker import WorkerSpec, device_environment_restored, open_rig
 from llem_sweep.harness.assembly import Measured
 from llem_sweep.harness.derived import with_neighbours
 from llem_sweep.harness.measure import measure
@@ -21,23 +25,26 @@ from llem_sweep.harness.verification import Verification, verify
 from llem_sweep.plan.types import PlannedExperiment
 from llem_sweep.results.experiment import ExperimentResult
 from llem_sweep.results.warnings import WarningCode
+from powercap_tree import RANGE_UJ, PowercapTree
 
 
-def measured(boards: int = 1, sensor: SensorProfile | None = None, **fields: Any) -> Measured:
+def planned(**fields: Any) -> PlannedExperiment:
     known: dict[str, Any] = {
         "model": "acme/made-up-7b",
         "backend": "synthetic",
-        "gpus": boards,
         "n": 16,
         "synthetic": {"run_seconds": 6.0},
         "baseline": {"duration_seconds": 4.0},
         "warmup": {"n_warmup": 2, "thermal_floor_seconds": 0.0},
     }
-    config = ExperimentConfig.model_validate(known | fields)
+    return PlannedExperiment("0" * 16, "1" * 16, ExperimentConfig.model_validate(known | fields), 1, {})
+
+
+def measured(boards: int = 1, sensor: SensorProfile | None = None, **fields: Any) -> Measured:
     clock = SimulatedClock()
     gpus = (SimulatedGpu(0, clock, sensor=sensor),) if sensor else simulated_boards(range(boards), clock)
     rig = Rig(gpus, clock, node="here")
-    result, sidecar = measure(PlannedExperiment("0" * 16, "1" * 16, config, 1, {}), rig)
+    result, sidecar = measure(planned(gpus=boards, **fields), rig)
     # As it comes back from a file.
     return Measured(ExperimentResult.model_validate_json(result.model_dump_json()), sidecar)
 
@@ -194,3 +201,36 @@ def test_bytes_that_are_no_sidecar_are_said_to_be_none(whole: Measured) -> None:
         found = verify(whole.result, damage)
         assert any("can't be read" in problem for problem in found.problems)
         assert (found.recomputed, found.verdict.publishable) == (False, False)
+
+
+def test_host_energy_is_measured_beside_the_boards_stored_and_found_again(tmp_path: Path) -> None:
+    clock = SimulatedClock()
+    tree = PowercapTree(tmp_path)
+    tree.add("intel-rapl:0", "package-0")
+
+    def read(file: int, length: int, offset: int) -> bytes:
+        return str(round(200e6 * clock.monotonic()) % RANGE_UJ).encode()
+
+    rig = Rig(
+        simulated_boards([0], clock), clock, node="here", host=lambda: HostMeter(clock, tree.root, read)
+    )
+    result, sidecar = measure(planned(), rig)
+    host = result.host_energy
+    assert host is not None
+    assert host.package_j == pytest.approx(200.0 * result.total_inference_time_sec, rel=0.001)
+    assert host.package_uncertainty_j is not None
+    assert 0 < host.package_uncertainty_j < 0.05 * 200.0 * result.total_inference_time_sec
+    assert (host.dram_j, host.domains) == (None, ("package-0",))
+    assert host.reason is not None
+    assert verify(result, sidecar).problems == ()
+    altered = host.model_copy(update={"package_j": 1.0})
+    found = verify(result.model_copy(update={"host_energy": altered}), sidecar)
+    assert any("host_energy.package_j is 1.0" in problem for problem in found.problems)
+
+
+def test_host_energy_is_not_taken_beside_simulated_boards(whole: Measured) -> None:
+    assert whole.result.host_energy is None
+    spec = WorkerSpec("n/w", "n", 1, (0,), 0.0)
+    with device_environment_restored(), closing(open_rig(spec, SimulatedClock())) as rig:
+        result, _ = measure(planned(), rig)
+    assert result.host_energy is None

@@ -81,6 +81,10 @@ def test_every_sample_is_a_row_with_its_own_board() -> None:
             "mig": False if sample.health else None,
             "power_throttle_ns": 0 if sample.health else None,
             "thermal_throttle_ns": 0 if sample.health else None,
+            "host_monotonic_s": None,
+            "host_package_j": None,
+            "host_dram_j": None,
+            "host_took_s": None,
         }
     assert rows[0]["timestamp_s"] == pytest.approx(-1.0)
 
@@ -146,6 +150,10 @@ def test_what_was_not_read_is_null_and_never_zero() -> None:
         "mig",
         "power_throttle_ns",
         "thermal_throttle_ns",
+        "host_monotonic_s",
+        "host_package_j",
+        "host_dram_j",
+        "host_took_s",
     ]
 
 

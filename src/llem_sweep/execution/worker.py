@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from llem_sweep.clock import Clock
 from llem_sweep.device.assigned import VISIBLE_DEVICES, assigned_tokens, resolve_assigned
+from llem_sweep.device.host_energy import HostMeter
 from llem_sweep.device.nvml import NvmlGpu, library_path, list_boards
 from llem_sweep.device.protocol import Gpu, Reading
 from llem_sweep.device.sensor_cache import known_sensors
@@ -208,7 +209,9 @@ def open_rig(spec: WorkerSpec, clock: Clock) -> Rig:
     gpus = _open_boards(spec, clock)
     library = library_path() if spec.simulated is None and spec.gpus else None
     sensors = tuple(known_sensors(gpu.info, gpu.sensors) for gpu in gpus)
-    return Rig(gpus, clock, node=spec.node, nvml_library=library, sensors=sensors)
+    # Beside simulated boards a real energy would only be taken for theirs.
+    host = (lambda: HostMeter(clock)) if spec.simulated is None else None
+    return Rig(gpus, clock, node=spec.node, nvml_library=library, sensors=sensors, host=host)
 
 
 def _open_boards(spec: WorkerSpec, clock: Clock) -> tuple[Gpu, ...]:

@@ -12,6 +12,7 @@ from llem_sweep.results.parts import (
     DeviceEnergy,
     EnergyBreakdown,
     ExtendedEfficiencyMetrics,
+    HostEnergy,
     IdlePower,
     MethodEnergy,
     MultiGPUMetrics,
@@ -21,6 +22,7 @@ from llem_sweep.results.verdict import judge
 from llem_sweep.results.warnings import MeasurementWarning
 from llem_sweep.sampling.account import Account, Evidence, IdleEstimate, Span
 from llem_sweep.sampling.energy import COVERAGE, ESTIMATOR_VERSION, EnergyEstimate
+from llem_sweep.sampling.host import host_energy
 from llem_sweep.sampling.summary import WindowSummary, summarise_window
 from llem_sweep.sampling.watch import Watch, watch
 
@@ -74,6 +76,7 @@ def derived_fields(
         "device_energies": tuple(map(_device_energy, account.devices)),
         "sensors": samples.evidence.sensors if known else (),
         "multi_gpu": _multi_gpu(account, work),
+        "host_energy": _host(samples.evidence),
         "thermal_throttle": _throttle(samples.summary, samples.watch),
         "extended_metrics": _extended(account, work, samples.summary),
         "measurement_warnings": warnings,
@@ -165,6 +168,12 @@ def _multi_gpu(account: Account, work: Work) -> MultiGPUMetrics | None:
         energy_total_j=account.total_j,
         energy_per_output_token_j=per(account.total_j, work.output_tokens),
     )
+
+
+def _host(evidence: Evidence) -> HostEnergy | None:
+    window = evidence.window
+    host = evidence.recordings[window.recording].host
+    return host_energy(host, window.start_s, window.end_s) if host is not None else None
 
 
 def _throttle(summary: WindowSummary, seen: Watch) -> ThermalThrottleInfo | None:

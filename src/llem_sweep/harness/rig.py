@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 from llem_sweep.backends.protocol import Backend, LoadContext, LoadedModel
@@ -9,6 +10,7 @@ from llem_sweep.backends.registry import create_backend
 from llem_sweep.clock import Clock
 from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.device.assigned import confirm_identity
+from llem_sweep.device.host_energy import HostMeter
 from llem_sweep.device.protocol import Gpu, Reading
 from llem_sweep.phases import Phase, PhaseStream
 from llem_sweep.results.environment import BoardInfo
@@ -33,14 +35,17 @@ class Rig:
         node: str,
         nvml_library: str | None = None,
         sensors: tuple[BoardSensors, ...] | None = None,
+        host: Callable[[], HostMeter] | None = None,
     ) -> None:
-        """``sensors`` are known of these boards themselves; without them, what is published for their kind."""
+        """``sensors`` are known of these boards themselves; without them, what is published for their kind.
+        ``host`` opens the node's own counters for one recording; without it they aren't read."""
         self.gpus = gpus
         self.sensors = sensors or tuple(gpu.sensors for gpu in gpus)
         """How each board's readings follow its power, in device order."""
         self.clock = clock
         self.node = node
         self.nvml_library = nvml_library
+        self._open_host = host
         self.phases = PhaseStream(clock)
         self.steps = 0
         """Batches run in the experiment under way."""
@@ -126,9 +131,9 @@ class Rig:
 
     def sampling(self, config: ExperimentConfig) -> Sampler:
         """A sampler for this experiment, to be entered; over no board when energy is switched off."""
-        self._sampler = Sampler(
-            () if config.energy.backend == "null" else self.gpus, self.clock, self.phases, SAMPLE_PERIOD_S
-        )
+        gpus = () if config.energy.backend == "null" else self.gpus
+        host = self._open_host() if gpus and self._open_host is not None else None
+        self._sampler = Sampler(gpus, self.clock, self.phases, SAMPLE_PERIOD_S, host)
         return self._sampler
 
     def latest(self) -> tuple[Reading | None, ...]:

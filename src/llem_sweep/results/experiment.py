@@ -14,6 +14,7 @@ from llem_sweep.results.parts import (
     EffectiveConfig,
     EnergyBreakdown,
     ExtendedEfficiencyMetrics,
+    HostEnergy,
     LatencyStatistics,
     Methodology,
     MultiGPUMetrics,
@@ -105,6 +106,8 @@ class ExperimentResult(ResultModel):
     sensors: tuple[BoardSensors, ...] = ()
     """How each device's readings follow its power."""
     multi_gpu: MultiGPUMetrics | None = None
+    host_energy: HostEnergy | None = None
+    """Energy of the node's processors; None where it wasn't to be read, as beside simulated boards."""
     sampler: SamplerInfo | None = None
 
     environment_snapshot: EnvironmentSnapshot

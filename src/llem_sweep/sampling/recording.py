@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from llem_sweep.device.host_energy import HostReading
 from llem_sweep.device.protocol import Health, Reading
 from llem_sweep.phases import Phase
+from llem_sweep.sampling.host import HostRecording
 
 
 class Sample(NamedTuple):
@@ -19,6 +21,8 @@ class Sample(NamedTuple):
     reading: Reading
     health: Health | None = None
     """What could spoil a measurement: asked with the first sample, about once a second, and with the last."""
+    host: HostReading | None = None
+    """The node's own counters, read beside the first board some ten times a second."""
 
 
 class Recording(NamedTuple):
@@ -28,6 +32,8 @@ class Recording(NamedTuple):
     period_s: float
     cpu_time_s: float | None
     """CPU time spent reading."""
+    host: HostRecording | None = None
+    """The readings of the node's own counters; None where they weren't to be read."""
 
     def of_device(self, device: int) -> tuple[Sample, ...]:
         """The samples of one board."""

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from types import TracebackType
 
 from llem_sweep.clock import Clock, SystemClock, Ticker
+from llem_sweep.device.host_energy import HostMeter
 from llem_sweep.device.protocol import Gpu, Reading
 from llem_sweep.errors import DeviceError
 from llem_sweep.phases import PhaseStream
+from llem_sweep.sampling.host import HostRecording
 from llem_sweep.sampling.recording import Recording, Sample
 
 SAMPLE_PERIOD_S = 0.01594
@@ -29,12 +31,19 @@ class Sampler:
     """
 
     def __init__(
-        self, gpus: Sequence[Gpu], clock: Clock, phases: PhaseStream, period_s: float = SAMPLE_PERIOD_S
+        self,
+        gpus: Sequence[Gpu],
+        clock: Clock,
+        phases: PhaseStream,
+        period_s: float = SAMPLE_PERIOD_S,
+        host: HostMeter | None = None,
     ) -> None:
+        """``host`` is read beside the first board, and closed at the end."""
         self.period_s = period_s
         self._gpus = tuple(gpus)
         self._clock = clock
         self._phases = phases
+        self._host = host
         self._samples: list[Sample] = []
         self._health_due_s = clock.monotonic()
         self._ticks = 0
@@ -66,7 +75,10 @@ class Sampler:
 
     def recording(self) -> Recording:
         """All samples so far."""
-        return Recording(tuple(self._samples), self.period_s, self._cpu_time_s)
+        samples = tuple(self._samples)
+        readings = [sample.host for sample in samples if sample.host is not None]
+        host = HostRecording.of(self._host, readings) if self._host is not None else None
+        return Recording(samples, self.period_s, self._cpu_time_s, host)
 
     def latest(self) -> tuple[Reading | None, ...]:
         """The newest of every reading of each board; None for a board that none was taken of yet."""
@@ -80,6 +92,8 @@ class Sampler:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._end()
+        if self._host is not None:
+            self._host.close()
 
     def _end(self) -> None:
         if self._ticker is not None:
@@ -107,7 +121,9 @@ class Sampler:
         phase = self._phases.current.phase
         reading = gpu.read(slow=slow)
         at_s = (before_s + self._clock.monotonic()) / 2
-        self._samples.append(Sample(at_s, device, phase, reading, gpu.health() if asked else None))
+        health = gpu.health() if asked else None
+        host = self._host.read() if self._host is not None and slow and device == 0 else None
+        self._samples.append(Sample(at_s, device, phase, reading, health, host))
         known = self._latest[device]
         if not slow and known is not None:
             reading = known._replace(

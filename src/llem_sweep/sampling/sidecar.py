@@ -19,12 +19,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from llem_sweep.device.host_energy import HostReading
 from llem_sweep.device.protocol import Health, Reading
 from llem_sweep.phases import Phase
 from llem_sweep.results.environment import BoardInfo
 from llem_sweep.results.sensors import BoardSensors
 from llem_sweep.sampling.account import Evidence, Span
 from llem_sweep.sampling.energy import ESTIMATOR_VERSION
+from llem_sweep.sampling.host import HostRecording
 from llem_sweep.sampling.recording import Recording, Sample
 
 SIDECAR_SCHEMA_VERSION = "2"
@@ -54,6 +56,10 @@ _COLUMNS = pa.schema(
         pa.field("mig", pa.bool_()),
         pa.field("power_throttle_ns", pa.int64()),
         pa.field("thermal_throttle_ns", pa.int64()),
+        pa.field("host_monotonic_s", pa.float64()),
+        pa.field("host_package_j", pa.float64()),
+        pa.field("host_dram_j", pa.float64()),
+        pa.field("host_took_s", pa.float64()),
     ]
 )
 _UNASKED = Health(foreign=None)
@@ -84,7 +90,7 @@ def encode_timeseries(
     if not sum(lengths):
         return _encode(_COLUMNS.empty_table(), boards, about)
     samples = chain.from_iterable(evidence.recordings[name].samples for name in names)
-    at_s, devices, phases, readings, healths = zip(*samples, strict=True)
+    at_s, devices, phases, readings, healths, hosts = zip(*samples, strict=True)
     read = Reading(*zip(*readings, strict=True))  # type: ignore[arg-type]
     health = Health(*zip(*(each or _UNASKED for each in healths), strict=True))  # type: ignore[arg-type]
     window = evidence.window
@@ -121,6 +127,7 @@ def encode_timeseries(
         pa.array(health.mig, pa.bool_()),
         pa.array(health.power_throttle_ns, pa.int64()),
         pa.array(health.thermal_throttle_ns, pa.int64()),
+        *(pa.array([each[part] if each else None for each in hosts], pa.float64()) for part in range(4)),
     ]
     return _encode(pa.Table.from_arrays(columns, schema=_COLUMNS), boards, about)
 
@@ -183,6 +190,7 @@ def _described(evidence: Evidence, hz: int | None) -> dict[str, Any]:
         "hz": hz,
         "spans": [span._asdict() for span in evidence.spans],
         "periods_s": {name: recording.period_s for name, recording in evidence.recordings.items()},
+        "host": [name for name, recording in evidence.recordings.items() if recording.host is not None],
         "sensors": [sensors.model_dump(mode="json") for sensors in evidence.sensors],
     }
 
@@ -191,7 +199,10 @@ def _evidence(table: pa.Table, described: dict[str, Any]) -> Evidence:
     recordings = {}
     for name, period_s in described["periods_s"].items():
         own = table.filter(pc.equal(table["recording"].cast(pa.string()), name))
-        recordings[name] = Recording(tuple(_samples(own)), period_s, None)
+        samples = tuple(_samples(own))
+        read = tuple(sample.host for sample in samples if sample.host is not None)
+        host = HostRecording(read) if name in described["host"] else None
+        recordings[name] = Recording(samples, period_s, None, host)
     return Evidence(
         recordings,
         tuple(Span(**span) for span in described["spans"]),
@@ -219,7 +230,8 @@ def _samples(table: pa.Table) -> list[Sample]:
         whole("sm_clock_mhz"),
     )
     phases = map(Phase, column("phase"))
-    return list(map(Sample, column("monotonic_s"), column("device"), phases, readings, _healths(table)))
+    times, devices = column("monotonic_s"), column("device")
+    return list(map(Sample, times, devices, phases, readings, _healths(table), _hosts(table)))
 
 
 def _healths(table: pa.Table) -> Iterator[Health | None]:
@@ -229,6 +241,12 @@ def _healths(table: pa.Table) -> Iterator[Health | None]:
     )
     for health in map(Health, foreign, *rest):
         yield None if health == _UNASKED else health
+
+
+def _hosts(table: pa.Table) -> Iterator[HostReading | None]:
+    names = ("host_monotonic_s", "host_package_j", "host_dram_j", "host_took_s")
+    for at_s, *rest in zip(*(table[name].to_pylist() for name in names), strict=True):
+        yield None if at_s is None else HostReading(at_s, *rest)
 
 
 def _encode(table: pa.Table, boards: Sequence[BoardInfo], described: dict[str, Any]) -> bytes:
