@@ -71,9 +71,10 @@ def test_time_loaded_grows_with_the_load_alone() -> None:
     )
 
 
-@pytest.mark.parametrize("period_s", [0.02, 0.1])
-@pytest.mark.parametrize("window_s", [0.01, 0.025, 0.1, 1.0, 1.5])
-@pytest.mark.parametrize("lag_s", [0.0, 0.045, 0.2])
+@pytest.mark.parametrize(
+    ("period_s", "window_s"), [(0.02, 0.01), (0.1, 0.025), (0.1, 0.1), (0.1, 1.0), (0.02, 1.5)]
+)
+@pytest.mark.parametrize("lag_s", [0.0, 0.12])
 def test_window_and_lag_are_found_from_the_time_under_load(
     period_s: float, window_s: float, lag_s: float
 ) -> None:

@@ -54,7 +54,7 @@ def finding(calibration: Calibration, reading: ReadingName) -> Finding:
 
 def steps_of(view: SensorView, power: PowerProfile | None = None) -> Steps:
     gpu, clock = board(view, power)
-    return record_steps(gpu, clock, PhasesAlone(), pulses=12)
+    return record_steps(gpu, clock, PhasesAlone(), pulses=8)
 
 
 @pytest.mark.parametrize("jitter_s", [0.0, 0.001])
@@ -148,7 +148,7 @@ def test_a_board_that_does_not_follow_the_load_keeps_what_was_known_of_its_windo
 
     clock = SimulatedClock()
     gpu = Wandering(0, clock, STEADFAST)
-    steps = record_steps(gpu, clock, PhasesAlone(), pulses=12)
+    steps = record_steps(gpu, clock, PhasesAlone(), pulses=8)
     calibration = calibrate(steps.recording.samples, steps.edges, known, NOW)
     power = finding(calibration, "power")
     assert power.offered

@@ -75,7 +75,7 @@ def test_uneven_updates_widen_the_spread_and_hardly_move_the_period(jitter: floa
 @pytest.mark.parametrize("sampling_s", [FINE_S, ORDINARY_S])
 def test_no_period_is_ever_a_fraction_or_a_multiple_of_the_true_one(sampling_s: float) -> None:
     found = 0
-    for seed in range(60):
+    for seed in range(30):
         draw = random.Random(f"{sampling_s} {seed}")
         period_s = 10 ** draw.uniform(-2, 0)
         truth = updates(period_s, changing=draw.choice((1.0, 0.6, 0.3)), seed=seed)
@@ -83,7 +83,7 @@ def test_no_period_is_ever_a_fraction_or_a_multiple_of_the_true_one(sampling_s: 
         if grid is not None:
             found += 1
             assert grid.period_s == pytest.approx(period_s, rel=5e-3), seed
-    assert found >= 30
+    assert found >= 15
 
 
 def test_the_same_samples_later_or_scaled_in_time_give_the_same_grid() -> None:
