@@ -1,6 +1,6 @@
 """One board, characterised: its sensors, what aligned windows gain, its idle power, and what sampling it costs.
 
-    python benchmarks/gpu_characterise.py [--board INDEX_OR_UUID] [--simulate] [--seed 20260101]
+    python benchmarks/gpu_characterise.py [--board INDEX_OR_UUID | --simulate] [--seed 20260101]
 
 Takes about three minutes on a board that nobody else uses, and a few seconds with ``--simulate`` or where there is
 no board; everything printed then says so. Needs neither Ray nor a model. Writes a JSON file and the table printed
@@ -287,9 +287,9 @@ def as_json(setup: Setup, findings: Findings, seed: int) -> dict[str, Any]:
 
 
 def open_setup(board: str | None, simulate: bool) -> Setup:
-    """The board asked for, or a simulated one. Raises DeviceError when it can't be opened."""
+    """The board asked for, or a simulated one. Raises DeviceError when it isn't there or can't be opened."""
     boards = () if simulate else list_boards()
-    if not boards:
+    if not boards and board is None:
         clock = SimulatedClock()
         (simulated,) = simulated_boards((0,), clock)
         return Setup(simulated, clock, lambda: nullcontext(PhasesAlone()), simulated=True)
@@ -302,8 +302,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--board", help="index as NVML counts, or UUID; the first without it")
-    parser.add_argument("--simulate", action="store_true", help="on a simulated board, in simulated time")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--board", help="index as NVML counts, or UUID; the first without it")
+    which.add_argument("--simulate", action="store_true", help="on a simulated board, in simulated time")
     parser.add_argument("--seed", type=int, default=SEED)
     given = parser.parse_args()
     try:

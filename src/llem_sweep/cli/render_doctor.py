@@ -61,7 +61,8 @@ def _software(examination: Examination) -> Iterator[Text]:
 
 def _board(findings: BoardFindings) -> Iterator[RenderableType]:
     board = findings.board
-    yield outside(f"\nBoard {board.index}: {board.name}  {board.uuid}", "bold", lines=True)
+    yield Text()
+    yield outside(f"Board {board.index}: {board.name}  {board.uuid}", "bold")
     if findings.problem:
         yield outside(f"  can't be measured on: {findings.problem}")
         return

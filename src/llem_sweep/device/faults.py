@@ -50,9 +50,8 @@ class Faults(NamedTuple):
 
     def stalled_s(self, at_s: float) -> float:
         """How long an answer takes that is asked for at ``at_s``."""
-        return max(
-            (begin_s + seconds - at_s for begin_s, seconds in self.stalls if begin_s <= at_s), default=0.0
-        )
+        ends_s = (begin_s + seconds for begin_s, seconds in self.stalls if begin_s <= at_s)
+        return max(0.0, max(ends_s, default=at_s) - at_s)
 
     def present(self, at_s: float) -> tuple[ForeignProcess, ...]:
         """The foreign processes on the board at a moment."""

@@ -35,11 +35,16 @@ class _Entry(ResultModel):
 
 
 def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """Where sensors are kept; it may not exist yet."""
-    if own := environ.get(FOLDER_VARIABLE):
-        return Path(own).expanduser() / "sensors"
-    base = environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "llem-sweep" / "sensors"
+    """Where sensors are kept; it may not exist yet. Raises OutputError for a user without a home folder."""
+    try:
+        if own := environ.get(FOLDER_VARIABLE):
+            return Path(own).expanduser() / "sensors"
+        base = environ.get("XDG_CACHE_HOME")
+        return (Path(base) if base else Path.home() / ".cache") / "llem-sweep" / "sensors"
+    except RuntimeError as error:
+        raise OutputError(
+            f"there is no home folder to keep sensors in: set {FOLDER_VARIABLE} to a folder that can be written"
+        ) from error
 
 
 def load_sensors(board: BoardInfo, folder: Path | None = None) -> BoardSensors | None:
@@ -47,7 +52,10 @@ def load_sensors(board: BoardInfo, folder: Path | None = None) -> BoardSensors |
 
     A file that can't be read or holds something else is reported in the log and left out.
     """
-    path = _path(board, folder)
+    try:
+        path = _path(board, folder)
+    except OutputError:
+        return None
     if path is None:
         return None
     try:

@@ -17,6 +17,9 @@ from llem_sweep.errors import BackendError
 START_LIMIT_S = 180.0
 """Importing torch and starting CUDA takes seconds, on a cold disk a minute."""
 _ANSWER_LIMIT_S = 10.0
+_END_LIMIT_S = 1.0
+"""A process that closed its end of the pipe is about to end."""
+_LONGEST_ANSWER = 200
 _MODULE = "llem_sweep.backends.pytorch.burst"
 
 
@@ -37,14 +40,25 @@ def torch_status() -> TorchStatus:
     command = [sys.executable, "-m", _MODULE]
     try:
         answer = subprocess.run(
-            command, capture_output=True, text=True, timeout=START_LIMIT_S, env=_environment(), check=False
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=START_LIMIT_S,
+            env=_environment(),
+            check=False,
         )
     except subprocess.TimeoutExpired:
         return TorchStatus(None, None, (), f"importing torch took more than {START_LIMIT_S:.0f} s")
     if answer.returncode:
-        return TorchStatus(None, None, (), f"torch can't be used: {_last_line(answer.stderr)}")
-    seen = json.loads(answer.stdout.splitlines()[-1])
-    return TorchStatus(seen["version"], seen["cuda"], tuple(seen["uuids"]))
+        why = _last_line(answer.stderr) or _ended(answer.returncode)
+        return TorchStatus(None, None, (), f"torch can't be used: {why}")
+    told = _last_line(answer.stdout)
+    try:
+        seen = json.loads(told)
+        return TorchStatus(seen["version"], seen["cuda"], tuple(seen["uuids"]))
+    except (ValueError, KeyError, TypeError):
+        return TorchStatus(None, None, (), f"torch can't be used: {told or 'no answer'}")
 
 
 class TorchLoad:
@@ -97,17 +111,32 @@ class TorchLoad:
     def _expect(self, word: bytes, limit_s: float) -> None:
         assert self._process.stdout is not None
         answers = self._process.stdout.fileno()
-        if not select.select([answers], [], [], limit_s)[0] or os.read(answers, 16).strip() != word:
-            raise self._failure()
+        answer = os.read(answers, _LONGEST_ANSWER) if select.select([answers], [], [], limit_s)[0] else b""
+        if answer.strip() != word:
+            raise self._failure(answer)
 
-    def _failure(self) -> BackendError:
+    def _failure(self, answer: bytes = b"") -> BackendError:
         self._said.seek(0)
-        said = self._said.read().decode(errors="replace")
-        return BackendError(f"torch can't put load on board {self._uuid}: {_last_line(said) or 'no answer'}")
+        said, answered = (_last_line(each.decode(errors="replace")) for each in (self._said.read(), answer))
+        return BackendError(
+            f"torch can't put load on board {self._uuid}: {said or answered or self._silence()}"
+        )
+
+    def _silence(self) -> str:
+        try:
+            return _ended(self._process.wait(_END_LIMIT_S))
+        except subprocess.TimeoutExpired:
+            return "no answer"
 
 
 def _environment() -> dict[str, str]:
     return {**os.environ, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+
+
+def _ended(code: int) -> str:
+    return (
+        f"its process was ended by signal {-code}" if code < 0 else f"its process ended with exit code {code}"
+    )
 
 
 def _last_line(text: str) -> str:

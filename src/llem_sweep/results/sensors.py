@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, NonNegativeFloat, PositiveFloat
 
 from llem_sweep.results.base import ResultModel
 
@@ -12,11 +12,11 @@ from llem_sweep.results.base import ResultModel
 class SensorTiming(ResultModel):
     """Timing of one reading. At an update it takes the mean of ``window_s`` that ended ``lag_s`` before."""
 
-    update_period_s: float
+    update_period_s: PositiveFloat
     """A counter's tick."""
-    window_s: float | None = None
+    window_s: PositiveFloat | None = None
     """None for a counter, which averages nothing."""
-    lag_s: float = 0.0
+    lag_s: NonNegativeFloat = 0.0
 
 
 class BoardSensors(ResultModel):

@@ -140,8 +140,9 @@ def _finding(
         return Finding(reading, True, _timing(before, grid), ("update_period_s",), None, None)
     found = _averaging(points, grid, edges)
     if isinstance(found, str):
-        timing = _timing(before, grid) if before is not None else None
-        return Finding(reading, True, timing, ("update_period_s",), None, found)
+        if before is None:
+            return Finding(reading, True, None, (), None, found)
+        return Finding(reading, True, _timing(before, grid), ("update_period_s",), None, found)
     timing = SensorTiming(update_period_s=grid.period_s, window_s=found.window_s, lag_s=max(0.0, found.lag_s))
     return Finding(reading, True, timing, ("update_period_s", "window_s", "lag_s"), found.residual, None)
 

@@ -134,10 +134,8 @@ def _fitted(changes: Sequence[Change], gaps_s: Sequence[float], coarse_s: float)
         squares = sum(count * count for _, count in counted)
         if squares:
             period_s = sum(gap_s * count for gap_s, count in counted) / squares
-    numbers = [0]
-    for gap_s in gaps_s:
-        numbers.append(numbers[-1] + max(1, round(gap_s / period_s)))
     middles_s = [change.middle_s for change in changes]
+    numbers = _numbered(middles_s, period_s)
     middle_s, middle_number = fmean(middles_s), fmean(numbers)
     period_s = sum(
         (n - middle_number) * (t - middle_s) for n, t in zip(numbers, middles_s, strict=True)
@@ -145,3 +143,14 @@ def _fitted(changes: Sequence[Change], gaps_s: Sequence[float], coarse_s: float)
     offset_s = middle_s - middle_number * period_s
     off_s = [t - offset_s - n * period_s for n, t in zip(numbers, middles_s, strict=True)]
     return Grid(period_s, offset_s, math.sqrt(fmean(each * each for each in off_s)), tuple(changes))
+
+
+def _numbered(middles_s: Sequence[float], period_s: float) -> list[int]:
+    """The number of each change's update. One too soon after the last is no update of its own but a glitch."""
+    numbers, latest_s = [0], middles_s[0]
+    for middle_s in middles_s[1:]:
+        passed = round((middle_s - latest_s) / period_s)
+        numbers.append(numbers[-1] + passed)
+        if passed:
+            latest_s = middle_s
+    return numbers

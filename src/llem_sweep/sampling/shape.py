@@ -89,7 +89,7 @@ def window_means(
         while at_s - lag_s - means[-1].at_s > 1.5 * period_s:
             means.append(Point(means[-1].at_s + period_s, means[-1].value))
         means.append(Point(at_s - lag_s, value))
-    while means[-1].at_s + period_s < points[-1].at_s:
+    while means[-1].at_s + period_s < points[-1].at_s - lag_s:
         means.append(Point(means[-1].at_s + period_s, means[-1].value))
     earlier: list[Point] = []
     while means[0].at_s - (len(earlier) + 1) * period_s > points[0].at_s - lag_s:

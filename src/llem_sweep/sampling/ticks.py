@@ -91,9 +91,8 @@ def counter_at(ticks: Updates, edge_s: float, side: Side) -> Edge | None:
         inside_mj = tick.energy_mj - outer * outside_s
         if _is_plausible(tick, inside_mj, tick.length_s - outside_s):
             left_mj = outer * outside_s if side < 0 else inside_mj
-            return _edge(
-                tick, left_mj, timing, _BY_EDGE, (abs(inner - outer), unsteady * outside_s / tick.share_s)
-            )
+            drift = unsteady * outside_s / tick.share_s if tick.share_s else 0.0
+            return _edge(tick, left_mj, timing, _BY_EDGE, (abs(inner - outer), drift))
     if between:
         step_s = (after - power) * tick.length_s / (after - before)
         left_mj = before * min(tick.into_s, step_s) + after * max(0.0, tick.into_s - step_s)
