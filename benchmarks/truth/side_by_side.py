@@ -81,18 +81,19 @@ def draw(trace: Trace) -> None:
     os.environ["STANDIN_TRACES"] = StandIn(traces=(trace,)).environ(Path())["STANDIN_TRACES"]
 
 
-def measure_both(rig: Rig, zeus: ZeusMonitor, dice: random.Random, follows: bool) -> Both:
-    """One window of random length over a wave of random phase."""
+def measure_both(rig: Rig, zeus: ZeusMonitor, dice: random.Random, follows: bool, cycle: int) -> Both:
+    """One window of random length over a wave of random phase; ``cycle`` says where in a tick it opens."""
     wave = square(LOW_W, HIGH_W, PERIOD_S, offset_s=dice.uniform(0, PERIOD_S))
     work = LoadInZeus(zeus, dice.uniform(*LENGTHS_S), wave, follows)
     with Sampler(rig.gpus, rig.clock, rig.phases) as sampler:
         rig.clock.sleep(BEFORE_S + dice.uniform(0, 0.1))
-        window = run_window(work, SyntheticModel(rig.clock, 1), rig, sampler)
+        window = run_window(work, SyntheticModel(rig.clock, 1), rig, sampler, cycle)
         recording, _ = cool(sampler, window, rig, 0.0)
     found = device_energy(recording.samples, window.start_s, window.end_s, recording.period_s, rig.sensors[0])
     begin_s, end_s = work.ends_s
     return Both(
         follows,
+        cycle == 1,
         window.duration_s,
         found.energy_j,
         found.uncertainty_j,
@@ -110,7 +111,10 @@ def main() -> None:
         draw(Constant(IDLE_W))
         rig.take_cold_baseline(BASELINE_S)
         zeus = ZeusMonitor(gpu_indices=[0])
-        measured = [measure_both(rig, zeus, dice, follows=bool(number % 2)) for number in range(windows)]
+        measured = [
+            measure_both(rig, zeus, dice, bool(number % 2), cycle=1 if number % 4 < 2 else 2 + number // 4)
+            for number in range(windows)
+        ]
     print(json.dumps(measured))
 
 

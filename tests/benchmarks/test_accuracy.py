@@ -15,7 +15,7 @@ SEED = 7
 
 
 def of(*, ours_j: float | None = 100.0, zeus_j: float = 110.0) -> Both:
-    return Both(True, 1.0, ours_j, 1.0, 100.1, zeus_j, 100.0)
+    return Both(True, True, 1.0, ours_j, 1.0, 100.1, zeus_j, 100.0)
 
 
 def test_the_parts_asked_for_are_printed_as_one_document(
