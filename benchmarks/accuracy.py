@@ -8,7 +8,7 @@ windows      energy and its bound over random windows, seen through every genera
 zeus         side by side with the PyPI package zeus on the stand-in NVML library; real time, about eight minutes
 calibration  the sensors' timing as found on a board, against the timing that the board has; simulated time
 idle         energy above idle, where a context costs power of its own; simulated time
-cost         CPU time of sampling one and eight boards on the stand-in NVML library; real time, half a minute
+cost         CPU time of sampling one and eight boards on the stand-in NVML library; real time, one minute
 
 ``zeus`` needs the extra ``bench``, and both parts in real time a C compiler and a machine that isn't busy. The
 exit code is 1 when anything falls short of its limit, or can't be compared.

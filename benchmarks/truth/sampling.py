@@ -26,6 +26,11 @@ class Spent(NamedTuple):
     """CPU time of the whole process, which does nothing else."""
     samples: int
 
+    @property
+    def share(self) -> float:
+        """CPU time of the process as a share of one core."""
+        return self.process_cpu_s / self.wall_s
+
 
 def main() -> None:
     """Print what was spent as JSON."""
