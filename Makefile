@@ -6,6 +6,7 @@ SHELL := bash
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+BENCH_INSTALLED := $(VENV)/.installed-bench
 HAS_GPU := nvidia-smi -L 2>/dev/null | grep -q '^GPU '
 
 # An interpreter that has this package and a torch for its GPU already may take the place of .venv:
@@ -49,7 +50,7 @@ test-extra: $(INSTALLED) ## the tests that need Debian packages (a browser, Prom
 	if [ $$code -eq 5 ]; then echo 'make test-extra: there are no such tests'; exit; fi; \
 	cat build/test-extra.log; exit $$code
 
-bench: $(INSTALLED) ## every benchmark, one after the other
+bench: $(BENCH_INSTALLED) ## every benchmark, one after the other
 	@for benchmark in benchmarks/*.py; do \
 	  [ -e "$$benchmark" ] || { echo 'make bench: there are no benchmarks' >&2; exit 1; }; \
 	  echo "== $$benchmark"; \
@@ -58,7 +59,7 @@ bench: $(INSTALLED) ## every benchmark, one after the other
 
 constraints: ## pin the newest versions that fit pyproject.toml
 	python=$$($(FIND_PYTHON)); rm -rf build/constraints; "$$python" -m venv build/constraints
-	build/constraints/bin/pip install -e '.[dev,datasets]'
+	build/constraints/bin/pip install -e '.[dev,datasets,bench]'
 	pins=$$(build/constraints/bin/pip freeze --all --exclude-editable --exclude pip); \
 	{ grep '^#' constraints.txt; sed -E 's/\+[a-z0-9.]+$$//' <<<"$$pins" | LC_ALL=C sort -f; } > build/constraints.txt
 	mv build/constraints.txt constraints.txt
@@ -83,4 +84,8 @@ $(BIN)/pip:
 
 $(INSTALLED): pyproject.toml constraints.txt | $(BIN)/pip
 	$(BIN)/pip install -c constraints.txt -e '.[dev]'
+	@touch $@
+
+$(BENCH_INSTALLED): $(INSTALLED)
+	$(BIN)/pip install -c constraints.txt -e '.[dev,bench]'
 	@touch $@

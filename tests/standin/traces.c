@@ -143,6 +143,8 @@ double energy_j(int index, double at_s) {
         traces_read = strdup(text);
         read_traces(text);
     }
+    /* Within the lock, because another thread may be told of other traces meanwhile. */
+    double drawn_j = energy_since_zero(trace_of[index], at_s);
     pthread_mutex_unlock(&reading);
-    return (gain && *gain ? atof(gain) : 1) * energy_since_zero(trace_of[index], at_s);
+    return (gain && *gain ? atof(gain) : 1) * drawn_j;
 }
