@@ -8,6 +8,7 @@ windows      energy and its bound over random windows, seen through every genera
 zeus         side by side with the PyPI package zeus on the stand-in NVML library; real time, about eight minutes
 calibration  the sensors' timing as found on a board, against the timing that the board has; simulated time
 idle         energy above idle, where a context costs power of its own; simulated time
+faults       what is caught of faults put into whole measurements, and made up without any; simulated time
 cost         CPU time of sampling one and eight boards on the stand-in NVML library; real time, one minute
 
 ``zeus`` needs the extra ``bench``, and both parts in real time a C compiler and a machine that isn't busy. The
@@ -20,7 +21,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from truth import against_zeus, calibration, cost, idle, windows
+from truth import against_zeus, calibration, cost, faults, idle, windows
 from truth.section import SEED, Given, Section
 
 PARTS: dict[str, Callable[[Given], Section]] = {
@@ -28,6 +29,7 @@ PARTS: dict[str, Callable[[Given], Section]] = {
     "zeus": against_zeus.measured,
     "calibration": calibration.measured,
     "idle": idle.measured,
+    "faults": faults.measured,
     "cost": cost.measured,
 }
 
