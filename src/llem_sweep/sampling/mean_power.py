@@ -17,7 +17,7 @@ from typing import NamedTuple
 from llem_sweep.results.sensors import SensorTiming
 from llem_sweep.sampling.shape import energy_between, power_steps, window_means
 from llem_sweep.sampling.ticks import counter_at
-from llem_sweep.sampling.updates import Point, Updates
+from llem_sweep.sampling.updates import Point, Timing, Updates
 
 _LONGEST_WINDOW_S = 1.0
 """The longest averaging window published, for a reading of which none is known."""
@@ -55,7 +55,7 @@ def by_inversion(
     energies = [0.0]
     for power in powers[1:]:
         energies.append(energies[-1] + power * period_s)
-    virtual = Updates(tuple(ends_s), tuple(energies), 0.0, period_s, 0.0)
+    virtual = Updates(tuple(ends_s), tuple(energies), 0.0, period_s, Timing(0.0, 0.0, 0.0, 0.0))
     edges = [counter_at(virtual, at_s, side) for at_s, side in ((start_s, -1), (end_s, 1))]
     first, last = edges
     if first is None or last is None:

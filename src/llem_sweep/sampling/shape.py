@@ -113,8 +113,8 @@ def counter_by_cells(
     energies = [0.0]
     for mean in means[1:]:
         energies.append(energies[-1] + mean.value * period_s)
-    cells = Updates(tuple(mean.at_s for mean in means), tuple(energies), 0.0, period_s, ticks.timing_s)
     at = bisect_right(ticks.times_s, edge_s)
+    cells = Updates(tuple(mean.at_s for mean in means), tuple(energies), 0.0, period_s, ticks.timing)
     own = counter_at(cells, edge_s, side)
     if own is None or not 0 < at < len(ticks.times_s):
         return None
@@ -131,7 +131,7 @@ def counter_by_cells(
     (before_s, before_mj), (after_s, after_mj) = sides
     share = (edge_s - before_s) / (after_s - before_s)
     offset_mj = before_mj + (after_mj - before_mj) * share
-    return Edge(own.value_mj + offset_mj, math.hypot(own.sd_mj, _OFFSETS * abs(after_mj - before_mj)))
+    return Edge(own.value_mj + offset_mj, math.hypot(own.sd_mj, _OFFSETS * abs(after_mj - before_mj)), own.slope_mw)
 
 
 def shaped_counter_at(
@@ -156,12 +156,12 @@ def shaped_counter_at(
     share_s = (edge_s - begin_s) * (end_s - edge_s) / (end_s - begin_s)
     length_s = end_s - begin_s
     sd_mj = _sd_mj(
-        ticks.timing_s * max(step.power_mw for step in own),
+        ticks.timing.sd_s(edge_s) * max(step.power_mw for step in own),
         share_s * energy_mj / length_s,
         _shared_sd_mj(own, variances, edge_s),
         share_s * abs(residual_mj) / length_s,
     )
-    return Edge(ticks.values[at] + left_mj, sd_mj)
+    return Edge(ticks.values[at] + left_mj, sd_mj, 0.0)
 
 
 def energy_between(steps: Sequence[Step], begin_s: float, end_s: float) -> float:

@@ -28,10 +28,12 @@ _BEYOND = 0.05
 """How far power beyond the ticks may differ from that of the outermost tick."""
 
 
+_AT_EDGE = 3.0
+"""A step is the edge's own when it is found within so many standard uncertainties of the tick's time."""
+_ROUNDING_MJ = 0.3
+"""Standard uncertainty of a counter in whole mJ."""
 _SLOW_TICK_S = 0.1
 """Within less than this power has less time to change unseen."""
-_TIMING = 1.6
-"""The same for the time of a tick."""
 
 
 class _Weights(NamedTuple):
@@ -52,7 +54,9 @@ class Edge(NamedTuple):
 
     value_mj: float
     sd_mj: float
-    """Standard uncertainty."""
+    """Standard uncertainty but for that of the ticks' times."""
+    slope_mw: float
+    """How much less it is for each second that the ticks are later."""
 
 
 class _Tick(NamedTuple):
@@ -65,6 +69,7 @@ class _Tick(NamedTuple):
     """From the tick's beginning to the edge."""
     power: dict[int, float]
     timing_s: float
+    """Standard uncertainty of the tick's time."""
 
     @property
     def share_s(self) -> float:
@@ -83,7 +88,6 @@ def counter_at(ticks: Updates, edge_s: float, side: Side) -> Edge | None:
     unsteady = abs(outer - outermost)
     moving = unsteady + abs(inner - innermost)
     jump = abs(after - before)
-    timing = _TIMING * tick.timing_s * max(before, power, after)
     between = min(before, after) < power < max(before, after)
     once = (between or not jump) and moving <= _ONE_STEP * jump
     outside_s = tick.into_s if side < 0 else tick.length_s - tick.into_s
@@ -91,24 +95,25 @@ def counter_at(ticks: Updates, edge_s: float, side: Side) -> Edge | None:
         inside_mj = tick.energy_mj - outer * outside_s
         if _is_plausible(tick, inside_mj, tick.length_s - outside_s):
             left_mj = outer * outside_s if side < 0 else inside_mj
-            return _edge(
-                tick, left_mj, timing, _BY_EDGE, (abs(inner - outer), unsteady * outside_s / tick.share_s)
-            )
+            doubts = abs(inner - outer), unsteady * outside_s / tick.share_s
+            return _edge(tick, left_mj, outer, _BY_EDGE, doubts)
     if between:
         step_s = (after - power) * tick.length_s / (after - before)
+        if abs(tick.into_s - step_s) <= _AT_EDGE * tick.timing_s:
+            return _edge(tick, before * step_s, outer, _BY_STEP, (jump, moving))
         left_mj = before * min(tick.into_s, step_s) + after * max(0.0, tick.into_s - step_s)
-        return _edge(tick, left_mj, timing, _BY_STEP, (jump, moving))
+        return _edge(tick, left_mj, before if tick.into_s < step_s else after, _BY_STEP, (jump, moving))
     beyond = max(0.0, min(before, after) - power, power - max(before, after))
-    return _edge(tick, power * tick.into_s, timing, _BY_CHORD, (beyond, moving + jump))
+    return _edge(tick, power * tick.into_s, power, _BY_CHORD, (beyond, moving + jump))
 
 
 def _edge(
-    tick: _Tick, left_mj: float, timing_mj: float, weights: _Weights, doubts: tuple[float, float]
+    tick: _Tick, left_mj: float, slope_mw: float, weights: _Weights, doubts: tuple[float, float]
 ) -> Edge:
     terms = (weights.power * tick.power[0], weights.first * doubts[0], weights.second * doubts[1])
     unseen_s = tick.share_s * min(1.0, tick.length_s / _SLOW_TICK_S)
-    sd_mj = math.hypot(timing_mj, *(unseen_s * term for term in terms))
-    return Edge(tick.start_mj + left_mj, sd_mj)
+    sd_mj = math.hypot(_ROUNDING_MJ, *(unseen_s * term for term in terms))
+    return Edge(tick.start_mj + left_mj, sd_mj, slope_mw)
 
 
 def _tick_at(ticks: Updates, edge_s: float) -> _Tick | None:
@@ -127,7 +132,7 @@ def _tick_at(ticks: Updates, edge_s: float) -> _Tick | None:
         times_s[at + 1] - times_s[at],
         edge_s - times_s[at],
         {distance: power(distance) for distance in range(-_AROUND, _AROUND + 1)},
-        ticks.timing_s,
+        ticks.timing.sd_s(edge_s),
     )
 
 
@@ -143,8 +148,8 @@ def _beyond(ticks: Updates, edge_s: float) -> Edge | None:
         for at in (nearest, nearest + step)
     ]
     doubt = _BEYOND * abs(slopes[0]) + abs(slopes[0] - slopes[1])
-    sd_mj = math.hypot(_TIMING * ticks.timing_s * slopes[0], away_s * doubt)
-    return Edge(values[nearest] + slopes[0] * away_s, sd_mj)
+    sd_mj = math.hypot(_ROUNDING_MJ, away_s * doubt)
+    return Edge(values[nearest] + slopes[0] * away_s, sd_mj, slopes[0])
 
 
 def _is_plausible(tick: _Tick, inside_mj: float, inside_s: float) -> bool:
