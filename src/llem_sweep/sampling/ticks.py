@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
+from statistics import fmean
 from typing import NamedTuple
 
 from llem_sweep.sampling.updates import Updates
@@ -20,6 +21,8 @@ Side = int
 _STEADY = 0.03
 """Power outside the window counts as steady when it moved by less of the change at the edge than this."""
 _ONE_STEP = 0.05
+_EVEN = 0.3
+"""Power counts as moving steadily when its changes from tick to tick differ by less of their mean than this."""
 _LEAST, _MOST = 0.5, 1.7
 """Power inside a tick that a steady outside leaves for the window, against the least and most around it."""
 _AROUND = 4
@@ -44,6 +47,7 @@ class _Weights(NamedTuple):
     second: float
 
 
+_BY_TREND = _Weights(0.015, 0.5, 0.0)
 _BY_EDGE = _Weights(0.015, 0.8, 3.9)
 _BY_STEP = _Weights(0.015, 0.04, 1.0)
 _BY_CHORD = _Weights(0.015, 0.9, 0.35)
@@ -89,6 +93,12 @@ def counter_at(ticks: Updates, edge_s: float, side: Side) -> Edge | None:
     moving = unsteady + abs(inner - innermost)
     jump = abs(after - before)
     between = min(before, after) < power < max(before, after)
+    changes = [tick.power[at + 1] - tick.power[at] for at in range(-2, 2)]
+    trend = fmean(changes)
+    uneven = max(abs(change - trend) for change in changes)
+    if uneven <= _EVEN * abs(trend):
+        left_mj = power * tick.into_s - trend * tick.share_s / 2
+        return _edge(tick, left_mj, power, _BY_TREND, (uneven, 0.0))
     once = (between or not jump) and moving <= _ONE_STEP * jump
     outside_s = tick.into_s if side < 0 else tick.length_s - tick.into_s
     if not once and unsteady <= _STEADY * max(abs(power - outer), abs(inner - outer)):
