@@ -21,7 +21,9 @@ from llem_sweep.sampling.updates import Point, Timing, Updates
 
 _LONGEST_WINDOW_S = 1.0
 """The longest averaging window published, for a reading of which none is known."""
-_PATTERN, _HELD, _HELD_UNSEEN = 1.0, 1.0, 0.002
+_ROUNDING_MW = 0.3
+"""Standard uncertainty of a reading in whole mW, which steady power rounds the same way every time."""
+_PATTERN, _HELD, _HELD_UNSEEN = 1.5, 1.0, 0.002
 """How uncertain energy is for the pattern that can't be told, for the steps between readings, and for power that
 no reading saw; fitted on simulated boards."""
 
@@ -53,16 +55,17 @@ def by_inversion(
     ends_s = [mean.at_s for mean in means]
     # Energy at the ends of the update periods: a counter whose ticks are the updates.
     energies = [0.0]
-    for power in powers[1:]:
-        energies.append(energies[-1] + power * period_s)
+    for power, (before_s, after_s) in zip(powers[1:], pairwise(ends_s), strict=True):
+        energies.append(energies[-1] + power * (after_s - before_s))
     virtual = Updates(tuple(ends_s), tuple(energies), 0.0, period_s, Timing(0.0, 0.0, 0.0, 0.0))
     edges = [counter_at(virtual, at_s, side) for at_s, side in ((start_s, -1), (end_s, 1))]
     first, last = edges
     if first is None or last is None:
         return None
-    pattern = _pattern_sd(powers, whole) * period_s * math.sqrt(2)
+    pattern_mj = _PATTERN * _pattern_sd(powers, whole) * period_s * math.sqrt(2)
+    rounding_mj = _ROUNDING_MW * (end_s - start_s + timing.window_s)
     return PowerEnergy(
-        last.value_mj - first.value_mj, math.hypot(first.sd_mj, last.sd_mj, _PATTERN * pattern)
+        last.value_mj - first.value_mj, math.hypot(first.sd_mj, last.sd_mj, pattern_mj, rounding_mj)
     )
 
 

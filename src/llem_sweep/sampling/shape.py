@@ -84,17 +84,17 @@ def window_means(
     if updates is None:
         # Updates faster than samples: what a sample shows is half a period old on average.
         return [Point(point.at_s - period_s / 2 - lag_s, point.value) for point in points], sampling_s
-    means = [Point(updates.times_s[0] - period_s - lag_s, updates.before)]
+    period_s = updates.period_s
+    first_s = updates.times_s[0] - lag_s
+    earlier = max(1, math.floor((first_s - points[0].at_s) / period_s) + 1)
+    means = [Point(first_s - number * period_s, updates.before) for number in range(earlier, 0, -1)]
     for at_s, value in zip(updates.times_s, updates.values, strict=True):
         while at_s - lag_s - means[-1].at_s > 1.5 * period_s:
             means.append(Point(means[-1].at_s + period_s, means[-1].value))
         means.append(Point(at_s - lag_s, value))
-    while means[-1].at_s + period_s < points[-1].at_s:
+    while means[-1].at_s + period_s < points[-1].at_s - lag_s:
         means.append(Point(means[-1].at_s + period_s, means[-1].value))
-    earlier: list[Point] = []
-    while means[0].at_s - (len(earlier) + 1) * period_s > points[0].at_s - lag_s:
-        earlier.append(Point(means[0].at_s - (len(earlier) + 1) * period_s, means[0].value))
-    return [*reversed(earlier), *means], period_s
+    return means, period_s
 
 
 def counter_by_cells(
@@ -111,8 +111,8 @@ def counter_by_cells(
     if len(means) < _ENOUGH:
         return None
     energies = [0.0]
-    for mean in means[1:]:
-        energies.append(energies[-1] + mean.value * period_s)
+    for before, mean in pairwise(means):
+        energies.append(energies[-1] + mean.value * (mean.at_s - before.at_s))
     at = bisect_right(ticks.times_s, edge_s)
     cells = Updates(tuple(mean.at_s for mean in means), tuple(energies), 0.0, period_s, ticks.timing)
     own = counter_at(cells, edge_s, side)
