@@ -23,7 +23,7 @@ _LONGEST_WINDOW_S = 1.0
 """The longest averaging window published, for a reading of which none is known."""
 _ROUNDING_MW = 0.3
 """Standard uncertainty of a reading in whole mW, which steady power rounds the same way every time."""
-_PATTERN, _HELD, _HELD_UNSEEN = 1.5, 1.0, 0.002
+_PATTERN, _MEDIANS, _HELD, _HELD_UNSEEN = 1.0, 0.3, 1.0, 0.002
 """How uncertain energy is for the pattern that can't be told, for the steps between readings, and for power that
 no reading saw; fitted on simulated boards."""
 
@@ -62,7 +62,7 @@ def by_inversion(
     first, last = edges
     if first is None or last is None:
         return None
-    pattern_mj = _PATTERN * _pattern_sd(powers, whole) * period_s * math.sqrt(2)
+    pattern_mj = _pattern_sd(powers, whole) * period_s * math.sqrt(2)
     rounding_mj = _ROUNDING_MW * (end_s - start_s + timing.window_s)
     return PowerEnergy(
         last.value_mj - first.value_mj, math.hypot(first.sd_mj, last.sd_mj, pattern_mj, rounding_mj)
@@ -94,10 +94,7 @@ def _unfolded(means: Sequence[float], whole: int) -> list[float]:
     powers = [means[whole - 1]] * whole
     for at in range(whole, len(means)):
         powers.append(powers[at - whole] + whole * (means[at] - means[at - 1]))
-    changes = [
-        median(powers[at] - powers[at - 1] for at in range(place if place else whole, len(powers), whole))
-        for place in range(whole)
-    ]
+    changes = [median(own) for own in _changes_by_place(powers, whole)]
     closing = math.fsum(changes) / whole
     pattern = [0.0]
     for change in changes[1:]:
@@ -106,10 +103,24 @@ def _unfolded(means: Sequence[float], whole: int) -> list[float]:
     return [power - pattern[at % whole] + level for at, power in enumerate(powers)]
 
 
+def _changes_by_place(powers: Sequence[float], whole: int) -> list[list[float]]:
+    """Changes of power from one period to the next, by place in the pattern: once for every repetition."""
+    return [
+        [powers[at] - powers[at - 1] for at in range(place or whole, len(powers), whole)]
+        for place in range(whole)
+    ]
+
+
 def _pattern_sd(powers: Sequence[float], whole: int) -> float:
-    """Standard uncertainty of the repeating pattern at one place: how much power changes from one period to the
-    next, over as many repetitions as there are."""
-    turns = max(1, len(powers) // whole)
-    changes = sorted(abs(after - before) for before, after in pairwise(powers))
-    typical = changes[len(changes) // 2] if changes else 0.0
-    return typical / math.sqrt(turns)
+    """Standard uncertainty of the repeating pattern: of the medians of changes that it comes from.
+
+    Each is known to the spread of the middle half of its changes, over the root of their number. Where most are
+    alike that says nothing of the others; so the typical change of any place counts in too.
+    """
+    by_place = _changes_by_place(powers, whole)
+    typical = median(abs(change) for own in by_place for change in own)
+    spreads = []
+    for own in by_place:
+        ordered = sorted(own)
+        spreads.append((ordered[3 * len(own) // 4] - ordered[len(own) // 4]) / math.sqrt(len(own)))
+    return math.hypot(_PATTERN * typical / math.sqrt(len(powers) / whole), _MEDIANS * math.hypot(*spreads))
