@@ -33,6 +33,8 @@ _BEYOND = 0.05
 
 _AT_EDGE = 3.0
 """A step is the edge's own when it is found within so many standard uncertainties of the tick's time."""
+_A_STEP = 0.1
+"""Less of a change than this share of power may be a drift as well."""
 _ROUNDING_MJ = 0.3
 """Standard uncertainty of a counter in whole mJ."""
 _SLOW_TICK_S = 0.1
@@ -109,7 +111,7 @@ def counter_at(ticks: Updates, edge_s: float, side: Side) -> Edge | None:
             return _edge(tick, left_mj, outer, _BY_EDGE, doubts)
     if between:
         step_s = (after - power) * tick.length_s / (after - before)
-        if abs(tick.into_s - step_s) <= _AT_EDGE * tick.timing_s:
+        if once and jump > _A_STEP * power and abs(tick.into_s - step_s) <= _AT_EDGE * tick.timing_s:
             return _edge(tick, before * step_s, outer, _BY_STEP, (jump, moving))
         left_mj = before * min(tick.into_s, step_s) + after * max(0.0, tick.into_s - step_s)
         return _edge(tick, left_mj, before if tick.into_s < step_s else after, _BY_STEP, (jump, moving))
