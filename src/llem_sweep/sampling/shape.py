@@ -23,7 +23,7 @@ _STEADY = 0.05
 _TOO_FAST = 2.0
 """Updates of less than this many sampling periods can't be told apart in the samples."""
 _BEFORE_ALL_S = 1000.0
-_TIMING, _UNSEEN, _SHARED, _RESIDUAL = 1.3, 0.01, 1.9, 9.0
+_UNSEEN, _SHARED, _RESIDUAL = 0.01, 1.9, 9.0
 """How uncertain an edge is for what could not be seen within its tick, for the steps that share the tick's energy,
 and for energy that no step explains; fitted on simulated boards."""
 _OFFSETS = 0.5
@@ -151,17 +151,20 @@ def shaped_counter_at(
     own = _stepping_at(edge_s, side, steps, begin_s, end_s, energy_mj, near_s)
     moved, variances = _fitted(own, begin_s, end_s, energy_mj)
     residual_mj = energy_mj - energy_between(moved, begin_s, end_s)
-    left_mj = energy_between(moved, begin_s, edge_s)
-    left_mj += residual_mj * (edge_s - begin_s) / (end_s - begin_s)
-    share_s = (edge_s - begin_s) * (end_s - edge_s) / (end_s - begin_s)
     length_s = end_s - begin_s
-    sd_mj = _sd_mj(
-        ticks.timing.sd_s(edge_s) * max(step.power_mw for step in own),
-        share_s * energy_mj / length_s,
-        _shared_sd_mj(own, variances, edge_s),
-        share_s * abs(residual_mj) / length_s,
+    before, behind = _variances_around(own, variances, edge_s)
+    several = sum(variance > 0 for variance in variances) > 1
+    # A tick that is later takes power before it, and its energy, from the steps or from the residual.
+    share = before / (before + behind) if before + behind else (edge_s - begin_s) / length_s
+    left_mj = energy_between(moved, begin_s, edge_s) + residual_mj * (edge_s - begin_s) / length_s
+    unseen_mj = (edge_s - begin_s) * (end_s - edge_s) / length_s**2
+    sd_mj = math.hypot(
+        _UNSEEN * unseen_mj * energy_mj,
+        _SHARED * math.sqrt(before * behind / (before + behind)) if several else 0.0,
+        _RESIDUAL * unseen_mj * residual_mj,
     )
-    return Edge(ticks.values[at] + left_mj, sd_mj, 0.0)
+    slope_mw = moved[0].power_mw * (1 - share) + moved[-1].power_mw * share
+    return Edge(ticks.values[at] + left_mj, sd_mj, slope_mw)
 
 
 def energy_between(steps: Sequence[Step], begin_s: float, end_s: float) -> float:
@@ -171,10 +174,6 @@ def energy_between(steps: Sequence[Step], begin_s: float, end_s: float) -> float
         step.power_mw * max(0.0, min(until_s, end_s) - max(step.at_s, begin_s))
         for step, until_s in zip(steps, ends_s, strict=True)
     )
-
-
-def _sd_mj(timing_mj: float, inside_mj: float, shared_mj: float, residual_mj: float) -> float:
-    return math.hypot(_TIMING * timing_mj, _UNSEEN * inside_mj, _SHARED * shared_mj, _RESIDUAL * residual_mj)
 
 
 def _saw_one_step(readings: Sequence[Point], index: int) -> bool:
@@ -259,15 +258,15 @@ def _fitted(
     return moved, variances
 
 
-def _shared_sd_mj(own: Sequence[Step], variances: Sequence[float], edge_s: float) -> float:
-    """What remains uncertain of the energy before the edge when that of the whole tick is known: for independent
-    parts before and behind with variances a and b it is ``√(a·b / (a + b))``."""
+def _variances_around(
+    own: Sequence[Step], variances: Sequence[float], edge_s: float
+) -> tuple[float, float]:
+    """Variances of the energy before the edge and behind it. When that of the whole tick is known, what remains
+    uncertain of independent parts with variances a and b is ``√(a·b / (a + b))``."""
     before = behind = 0.0
     for step, variance in zip(own[1:], variances, strict=True):
         room_s = step.room_s or _SLOP_S
         part = min(max((edge_s - step.at_s + room_s) / (2 * room_s), 0.0), 1.0)
         before += variance * part
         behind += variance * (1 - part)
-    if sum(variance > 0 for variance in variances) < 2:
-        return 0.0
-    return math.sqrt(before * behind / (before + behind))
+    return before, behind
