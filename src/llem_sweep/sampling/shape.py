@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from statistics import median
 from typing import NamedTuple
 
@@ -164,7 +164,25 @@ def shaped_counter_at(
         _RESIDUAL * unseen_mj * residual_mj,
     )
     slope_mw = moved[0].power_mw * (1 - share) + moved[-1].power_mw * share
-    return Edge(ticks.values[at] + left_mj, sd_mj, slope_mw)
+    shaped = Edge(ticks.values[at] + left_mj, sd_mj, slope_mw)
+    by_ticks = counter_at(ticks, edge_s, side) if _stepped_once(ticks, at, steps) else None
+    return by_ticks if by_ticks is not None and by_ticks.sd_mj < sd_mj else shaped
+
+
+def _stepped_once(ticks: Updates, at: int, steps: Sequence[Step]) -> bool:
+    """Whether the readings over a tick and its neighbours know two powers alone, those of the neighbours: then the
+    tick's energy tells the time of the step better than readings that saw a part of the time."""
+    if not 0 < at < len(ticks.times_s) - 2:
+        return False
+    before_mw, _, after_mw = (
+        (ticks.values[index + 1] - ticks.values[index]) / (ticks.times_s[index + 1] - ticks.times_s[index])
+        for index in (at - 1, at, at + 1)
+    )
+    near_mw = _STEADY * abs(after_mw - before_mw)
+    powers_mw = [step.power_mw for step in _within(steps, ticks.times_s[at - 1], ticks.times_s[at + 2])]
+    early = list(takewhile(lambda power_mw: abs(power_mw - before_mw) <= near_mw, powers_mw))
+    late = list(takewhile(lambda power_mw: abs(power_mw - after_mw) <= near_mw, reversed(powers_mw)))
+    return bool(early and late) and len(early) + len(late) >= len(powers_mw) - 1
 
 
 def energy_between(steps: Sequence[Step], begin_s: float, end_s: float) -> float:
