@@ -21,6 +21,7 @@ _MISSED = 1.6
 _SPAN = 16
 _SEARCH_STEPS = 40
 _PERIODS = 24
+_KAPPA = 2.0
 _LEAST_TO_FIT = 3
 _IRREGULAR = 0.5
 """Where the best grid misses brackets by more of a sampling period than this, the updates aren't periodic."""
@@ -90,6 +91,12 @@ class _Limits(NamedTuple):
             min(limit - n * period_s for n, limit in self.latest),
         )
 
+    def widened(self, by_s: float) -> _Limits:
+        """The same with every bracket so much wider on either side."""
+        return _Limits(
+            [(n, limit + by_s) for n, limit in self.latest], [(n, limit + by_s) for n, limit in self.earliest]
+        )
+
     def room_s(self, period_s: float) -> float:
         least_s, greatest_s = self.offsets_s(period_s)
         return greatest_s - least_s
@@ -108,43 +115,36 @@ class _Limits(NamedTuple):
 class _Grid(NamedTuple):
     """Grids of updates that suit the brackets: periods, evenly spread, with the least and greatest offset of each.
 
-    Every grid within these limits is as likely as the other; a time on it has the mean of all of them. With
-    negative room one grid stands for uneven updates, each that far off it.
+    Every grid within these limits is as likely as the other; a time on it has the mean of all of them.
     """
 
-    room_s: float
     choices: tuple[tuple[float, float, float], ...]
+    uneven_s: float
+    """Updates come at most so much early or late."""
 
     def mean(self, values: Iterable[float]) -> float:
         """Mean of one value of each choice."""
-        weights = [greatest - least for _, least, greatest in self.choices]
-        if self.room_s <= 0:
-            return fmean(values)
-        return fmean(values, weights)
+        weights = [greatest_s - least_s for _, least_s, greatest_s in self.choices]
+        return fmean(values, weights) if math.fsum(weights) > 0 else fmean(values)
 
-    def timing(self, first_s: float) -> tuple[float, float, Timing]:
+    def timing(self) -> tuple[float, float, Timing]:
         """Offset, period, and how well they are known."""
         middles_s = [(least_s + greatest_s) / 2 for _, least_s, greatest_s in self.choices]
         period_s = self.mean(period_s for period_s, _, _ in self.choices)
         offset_s = self.mean(middles_s)
-        if self.room_s <= 0:
-            return offset_s, period_s, Timing(first_s, 0.0, 0.0, abs(self.room_s) / math.sqrt(12))
-        off = [(each[0] - period_s, middle_s - offset_s) for each, middle_s in zip(self.choices, middles_s, strict=True)]
-        own = self.mean((greatest_s - least_s) ** 2 / 12 for _, least_s, greatest_s in self.choices)
-        periods = self.mean(period**2 for period, _ in off)
-        both = self.mean(period * offset for period, offset in off)
-        offsets = own + self.mean(offset**2 for _, offset in off)
-        best = -both / periods if periods else 0.0
-        return (
-            offset_s,
-            period_s,
-            Timing(
-                offset_s + best * period_s,
-                math.sqrt(max(0.0, offsets + best * both)),
-                math.sqrt(periods) / period_s,
-                0.0,
-            ),
-        )
+        off = [
+            (period - period_s, middle - offset_s)
+            for (period, _, _), middle in zip(self.choices, middles_s, strict=True)
+        ]
+        rooms_s2 = self.mean((greatest_s - least_s) ** 2 / 12 for _, least_s, greatest_s in self.choices)
+        offsets_s2 = rooms_s2 + self.mean(offset**2 for _, offset in off)
+        periods_s2 = self.mean(period**2 for period, _ in off)
+        both_s2 = self.mean(period * offset for period, offset in off)
+        # The number of the update whose time depends on the period least.
+        best = -both_s2 / periods_s2 if periods_s2 else 0.0
+        shared_s = math.sqrt(max(0.0, offsets_s2 + best * both_s2))
+        drift = math.sqrt(periods_s2) / period_s
+        return offset_s, period_s, Timing(offset_s + best * period_s, shared_s, drift, self.uneven_s / math.sqrt(3))
 
 
 def points_near(points: Sequence[Point], first_s: float, last_s: float) -> Sequence[Point]:
@@ -167,9 +167,9 @@ def find_updates(points: Sequence[Point], sampling_s: float, period_s: float | N
     if len(brackets) < (3 if period_s is None else 1):
         return None
     counts, spacing_s = _numbered(brackets, sampling_s, period_s)
-    grid = _fit(brackets, counts, spacing_s)
-    offset_s, fitted_s, timing = grid.timing(brackets[0].middle_s)
-    if grid.room_s < -_IRREGULAR * sampling_s:
+    grid = _fit(brackets, counts, spacing_s, sampling_s)
+    offset_s, fitted_s, timing = grid.timing()
+    if grid.uneven_s > _IRREGULAR * sampling_s:
         times_s = [bracket.middle_s for bracket in brackets]
         timing = Timing(times_s[0], 0.0, 0.0, sampling_s / math.sqrt(12))
     else:
@@ -211,8 +211,10 @@ def _spacing_s(middles_s: Sequence[float]) -> float:
     )
 
 
-def _fit(brackets: Sequence[_Bracket], counts: Sequence[int], spacing_s: float) -> _Grid:
-    """The grids that lie within all brackets, each as likely as the other; with none, the one that misses least.
+def _fit(
+    brackets: Sequence[_Bracket], counts: Sequence[int], spacing_s: float, sampling_s: float
+) -> _Grid:
+    """The grids that lie within all brackets, or as close to them as updates are uneven.
 
     For a given period the offsets that suit every bracket form an interval, whose length is a concave function
     of the period: a search by thirds finds its greatest, and halving where it ends on either side.
@@ -221,10 +223,8 @@ def _fit(brackets: Sequence[_Bracket], counts: Sequence[int], spacing_s: float) 
         _outermost([(n, bracket.late_s) for bracket, n in zip(brackets, counts, strict=True)]),
         _outermost([(n, -bracket.early_s) for bracket, n in zip(brackets, counts, strict=True)]),
     )
-    if counts[-1] < _LEAST_TO_FIT:
-        return _Grid(limits.room_s(spacing_s), ((spacing_s, *limits.offsets_s(spacing_s)),))
     widths_s = brackets[0].late_s - brackets[0].early_s + brackets[-1].late_s - brackets[-1].early_s
-    reach_s = 0.1 * spacing_s + 2 * widths_s / counts[-1]
+    reach_s = 0.1 * spacing_s + 2 * widths_s / counts[-1] if counts[-1] >= _LEAST_TO_FIT else 0.0
     low_s, high_s = spacing_s - reach_s, spacing_s + reach_s
     for _ in range(_SEARCH_STEPS):
         third_s = (high_s - low_s) / 3
@@ -233,13 +233,25 @@ def _fit(brackets: Sequence[_Bracket], counts: Sequence[int], spacing_s: float) 
         else:
             high_s -= third_s
     best_s = (low_s + high_s) / 2
-    room_s = limits.room_s(best_s)
-    if room_s <= 0:
-        return _Grid(room_s, ((best_s, *limits.offsets_s(best_s)),))
+    uneven_s = _unevenness_s(limits.room_s(best_s), sampling_s / len(brackets))
+    limits = limits.widened(uneven_s)
     shortest_s, longest_s = (limits.end_of_room_s(best_s, best_s + way * reach_s) for way in (-1, 1))
     step_s = (longest_s - shortest_s) / _PERIODS
     periods_s = [shortest_s + (number + 0.5) * step_s for number in range(_PERIODS)]
-    return _Grid(room_s, tuple((period_s, *limits.offsets_s(period_s)) for period_s in periods_s))
+    return _Grid(tuple((period_s, *limits.offsets_s(period_s)) for period_s in periods_s), uneven_s)
+
+
+def _unevenness_s(room_s: float, spacing_s: float) -> float:
+    """By how much updates come early or late, at most, when the brackets leave that room for an even grid.
+
+    The ends of the brackets lie ``spacing_s`` apart on average, seen from the grid. Of updates that are uneven by
+    up to J, ``(J − x)² / (4 · J · spacing)`` have a bracket that ends x within the grid; with one of them on either
+    side the room is −2x. Even updates leave a room of two spacings or more, and are taken for even then.
+    """
+    within_s = spacing_s - room_s / 2
+    if within_s <= 0:
+        return 0.0
+    return within_s + _KAPPA * math.sqrt(spacing_s * within_s)
 
 
 def _outermost(limits: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
