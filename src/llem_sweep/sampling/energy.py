@@ -171,9 +171,13 @@ def _by_counter(
         edges.append(edge)
         timings.append(ticks.timing)
     begin, end = edges
-    timing_mj2 = (begin.slope_mw * timings[0].sd_s(start_s)) ** 2 + (end.slope_mw * timings[1].sd_s(end_s)) ** 2
+    slopes_mw = -begin.slope_mw, end.slope_mw
+    timing_mj2 = math.fsum(
+        slope_mw**2 * timing.grid_s2(at_s, at_s)
+        for slope_mw, timing, at_s in zip(slopes_mw, timings, (start_s, end_s), strict=True)
+    )
     if together:
-        timing_mj2 -= 2 * begin.slope_mw * end.slope_mw * timings[0].covariance_s2(start_s, end_s)
+        timing_mj2 += 2 * math.prod(slopes_mw) * timings[0].grid_s2(start_s, end_s)
     sd_mj = math.sqrt(begin.sd_mj**2 + end.sd_mj**2 + max(0.0, timing_mj2))
     return PowerEnergy(end.value_mj - begin.value_mj, sd_mj)
 

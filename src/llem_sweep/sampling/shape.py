@@ -23,7 +23,7 @@ _STEADY = 0.05
 _TOO_FAST = 2.0
 """Updates of less than this many sampling periods can't be told apart in the samples."""
 _BEFORE_ALL_S = 1000.0
-_UNSEEN, _SHARED, _RESIDUAL = 0.01, 1.9, 9.0
+_UNSEEN, _SHARED, _RESIDUAL = 0.006, 1.9, 9.0
 """How uncertain an edge is for what could not be seen within its tick, for the steps that share the tick's energy,
 and for energy that no step explains; fitted on simulated boards."""
 _OFFSETS = 0.5
@@ -157,11 +157,12 @@ def shaped_counter_at(
     # A tick that is later takes power before it, and its energy, from the steps or from the residual.
     share = before / (before + behind) if before + behind else (edge_s - begin_s) / length_s
     left_mj = energy_between(moved, begin_s, edge_s) + residual_mj * (edge_s - begin_s) / length_s
-    unseen_mj = (edge_s - begin_s) * (end_s - edge_s) / length_s**2
+    unseen = (edge_s - begin_s) * (end_s - edge_s) / length_s**2
     sd_mj = math.hypot(
-        _UNSEEN * unseen_mj * energy_mj,
+        ticks.timing.own_s * max(step.power_mw for step in own),
+        _UNSEEN * unseen * energy_mj,
         _SHARED * math.sqrt(before * behind / (before + behind)) if several else 0.0,
-        _RESIDUAL * unseen_mj * residual_mj,
+        _RESIDUAL * unseen * residual_mj,
     )
     slope_mw = moved[0].power_mw * (1 - share) + moved[-1].power_mw * share
     shaped = Edge(ticks.values[at] + left_mj, sd_mj, slope_mw)

@@ -60,9 +60,9 @@ class Edge(NamedTuple):
 
     value_mj: float
     sd_mj: float
-    """Standard uncertainty but for that of the ticks' times."""
+    """Standard uncertainty but for that of the grid of ticks."""
     slope_mw: float
-    """How much less it is for each second that the ticks are later."""
+    """How much less it is for each second that the grid is later."""
 
 
 class _Tick(NamedTuple):
@@ -76,6 +76,8 @@ class _Tick(NamedTuple):
     power: dict[int, float]
     timing_s: float
     """Standard uncertainty of the tick's time."""
+    own_s: float
+    """Of that, what neighbouring ticks don't share."""
 
     @property
     def share_s(self) -> float:
@@ -124,7 +126,8 @@ def _edge(
 ) -> Edge:
     terms = (weights.power * tick.power[0], weights.first * doubts[0], weights.second * doubts[1])
     unseen_s = tick.share_s * min(1.0, tick.length_s / _SLOW_TICK_S)
-    sd_mj = math.hypot(_ROUNDING_MJ, *(unseen_s * term for term in terms))
+    own_mj = tick.own_s * max(tick.power[at] for at in (-1, 0, 1))
+    sd_mj = math.hypot(_ROUNDING_MJ, own_mj, *(unseen_s * term for term in terms))
     return Edge(tick.start_mj + left_mj, sd_mj, slope_mw)
 
 
@@ -145,6 +148,7 @@ def _tick_at(ticks: Updates, edge_s: float) -> _Tick | None:
         edge_s - times_s[at],
         {distance: power(distance) for distance in range(-_AROUND, _AROUND + 1)},
         ticks.timing.sd_s(edge_s),
+        ticks.timing.own_s,
     )
 
 
@@ -160,7 +164,7 @@ def _beyond(ticks: Updates, edge_s: float) -> Edge | None:
         for at in (nearest, nearest + step)
     ]
     doubt = _BEYOND * abs(slopes[0]) + abs(slopes[0] - slopes[1])
-    sd_mj = math.hypot(_ROUNDING_MJ, away_s * doubt)
+    sd_mj = math.hypot(_ROUNDING_MJ, ticks.timing.own_s * slopes[0], away_s * doubt)
     return Edge(values[nearest] + slopes[0] * away_s, sd_mj, slopes[0])
 
 

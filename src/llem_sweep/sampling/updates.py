@@ -47,11 +47,11 @@ class Timing(NamedTuple):
     """Of each time for itself: uneven updates."""
 
     def sd_s(self, at_s: float) -> float:
-        """Standard uncertainty of a time."""
-        return math.hypot(self.shared_s, self.drift * (at_s - self.best_s), self.own_s)
+        """Standard uncertainty of the time of an update."""
+        return math.sqrt(self.grid_s2(at_s, at_s) + self.own_s**2)
 
-    def covariance_s2(self, at_s: float, other_s: float) -> float:
-        """Covariance of two times."""
+    def grid_s2(self, at_s: float, other_s: float) -> float:
+        """Covariance of two times on the grid, or a time's variance."""
         return self.shared_s**2 + self.drift**2 * (at_s - self.best_s) * (other_s - self.best_s)
 
 
