@@ -16,16 +16,20 @@ from typing import NamedTuple
 
 from llem_sweep.results.sensors import SensorTiming
 from llem_sweep.sampling.shape import energy_between, power_steps, window_means
-from llem_sweep.sampling.ticks import counter_at
+from llem_sweep.sampling.ticks import Edge, counter_at
 from llem_sweep.sampling.updates import Point, Timing, Updates
 
 _LONGEST_WINDOW_S = 1.0
 """The longest averaging window published, for a reading of which none is known."""
+_WINDOW = 0.02
+"""Standard uncertainty of an averaging window, as a share of it: it is published, or found in noise."""
 _ROUNDING_MW = 0.3
 """Standard uncertainty of a reading in whole mW, which steady power rounds the same way every time."""
-_PATTERN, _MEDIANS, _HELD, _HELD_UNSEEN = 1.0, 0.3, 1.0, 0.002
-"""How uncertain energy is for the pattern that can't be told, for the steps between readings, and for power that
-no reading saw; fitted on simulated boards."""
+_PATTERN, _MEDIANS = 1.0, 0.3
+"""How uncertain the pattern is for each mW of a typical change, and of the spread of changes at one place; fitted
+on simulated boards."""
+_HELD, _HELD_UNSEEN = 1.0, 0.002
+"""How uncertain energy is for the steps between readings, and for power that no reading saw; likewise."""
 
 
 class PowerEnergy(NamedTuple):
@@ -51,22 +55,34 @@ def by_inversion(
     whole = round(timing.window_s / period_s)
     if len(means) < 2 * whole:
         return None
+    found = _unfolded_energy(means, whole, start_s, end_s)
+    if found is None:
+        return None
+    begin, end, powers = found
+    pattern_mj = _pattern_sd(powers, whole) * period_s * math.sqrt(2)
+    rounding_mj = _ROUNDING_MW * (end_s - start_s + timing.window_s)
+    # The energy moves in step with the window: by so much for two update periods more of it.
+    nearby = [_unfolded_energy(means, other, start_s, end_s) for other in (whole - 1, whole + 1)]
+    apart = [other[1].value_mj - other[0].value_mj for other in nearby if other is not None]
+    window_mj = _WINDOW * whole * (max(apart) - min(apart)) / 2 if apart else 0.0
+    return PowerEnergy(
+        end.value_mj - begin.value_mj, math.hypot(begin.sd_mj, end.sd_mj, pattern_mj, rounding_mj, window_mj)
+    )
+
+
+def _unfolded_energy(
+    means: Sequence[Point], whole: int, start_s: float, end_s: float
+) -> tuple[Edge, Edge, list[float]] | None:
+    """The counter at both ends and the power of each update period, from means over ``whole`` of them."""
     powers = _unfolded([mean.value for mean in means], whole)
     ends_s = [mean.at_s for mean in means]
     # Energy at the ends of the update periods: a counter whose ticks are the updates.
     energies = [0.0]
     for power, (before_s, after_s) in zip(powers[1:], pairwise(ends_s), strict=True):
         energies.append(energies[-1] + power * (after_s - before_s))
-    virtual = Updates(tuple(ends_s), tuple(energies), 0.0, period_s, Timing(0.0, 0.0, 0.0, 0.0))
-    edges = [counter_at(virtual, at_s, side) for at_s, side in ((start_s, -1), (end_s, 1))]
-    first, last = edges
-    if first is None or last is None:
-        return None
-    pattern_mj = _pattern_sd(powers, whole) * period_s * math.sqrt(2)
-    rounding_mj = _ROUNDING_MW * (end_s - start_s + timing.window_s)
-    return PowerEnergy(
-        last.value_mj - first.value_mj, math.hypot(first.sd_mj, last.sd_mj, pattern_mj, rounding_mj)
-    )
+    virtual = Updates(tuple(ends_s), tuple(energies), 0.0, ends_s[1] - ends_s[0], Timing(0.0, 0.0, 0.0, 0.0))
+    begin, end = counter_at(virtual, start_s, -1), counter_at(virtual, end_s, 1)
+    return (begin, end, powers) if begin and end else None
 
 
 def by_holding(

@@ -131,7 +131,9 @@ def counter_by_cells(
     (before_s, before_mj), (after_s, after_mj) = sides
     share = (edge_s - before_s) / (after_s - before_s)
     offset_mj = before_mj + (after_mj - before_mj) * share
-    return Edge(own.value_mj + offset_mj, math.hypot(own.sd_mj, _OFFSETS * abs(after_mj - before_mj)), own.slope_mw)
+    return Edge(
+        own.value_mj + offset_mj, math.hypot(own.sd_mj, _OFFSETS * abs(after_mj - before_mj)), own.slope_mw
+    )
 
 
 def shaped_counter_at(
@@ -277,9 +279,7 @@ def _fitted(
     return moved, variances
 
 
-def _variances_around(
-    own: Sequence[Step], variances: Sequence[float], edge_s: float
-) -> tuple[float, float]:
+def _variances_around(own: Sequence[Step], variances: Sequence[float], edge_s: float) -> tuple[float, float]:
     """Variances of the energy before the edge and behind it. When that of the whole tick is known, what remains
     uncertain of independent parts with variances a and b is ``√(a·b / (a + b))``."""
     before = behind = 0.0

@@ -2,7 +2,8 @@
 
 At a tick the counter is exact; between two ticks only their difference is known. Where the edge lies within a
 tick, the power before and after that tick says how its energy is shared: power that changed once within the tick
-must have changed where the tick's energy demands it, and power that was steady outside the window and changed by
+must have changed where the tick's energy demands it, power that moves steadily from tick to tick does so within
+one, and power that was steady outside the window and changed by
 the edge is taken to have changed at the edge, which is where work begins and ends.
 """
 
@@ -29,10 +30,9 @@ _AROUND = 4
 _LONGEST_BEYOND = 2.5
 _BEYOND = 0.05
 """How far power beyond the ticks may differ from that of the outermost tick."""
-
-
 _AT_EDGE = 3.0
-"""A step is the edge's own when it is found within so many standard uncertainties of the tick's time."""
+"""A step is the edge's own when it is found within so many standard uncertainties of the tick's time: it then
+tells the edge's place in the tick better than the tick's time does."""
 _A_STEP = 0.1
 """Less of a change than this share of power may be a drift as well."""
 _ROUNDING_MJ = 0.3
@@ -97,6 +97,7 @@ def counter_at(ticks: Updates, edge_s: float, side: Side) -> Edge | None:
     moving = unsteady + abs(inner - innermost)
     jump = abs(after - before)
     between = min(before, after) < power < max(before, after)
+    # Work that speeds up or a board that warms: no step, but a slope.
     changes = [tick.power[at + 1] - tick.power[at] for at in range(-2, 2)]
     trend = fmean(changes)
     uneven = max(abs(change - trend) for change in changes)

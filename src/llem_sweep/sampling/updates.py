@@ -21,10 +21,10 @@ _MISSED = 1.6
 _SPAN = 16
 _SEARCH_STEPS = 40
 _PERIODS = 24
-_KAPPA = 2.0
+"""So many stand for all that suit."""
 _LEAST_TO_FIT = 3
 _IRREGULAR = 0.5
-"""Where the best grid misses brackets by more of a sampling period than this, the updates aren't periodic."""
+"""Updates uneven by more of a sampling period than this aren't taken for periodic."""
 
 
 class Point(NamedTuple):
@@ -144,7 +144,11 @@ class _Grid(NamedTuple):
         best = -both_s2 / periods_s2 if periods_s2 else 0.0
         shared_s = math.sqrt(max(0.0, offsets_s2 + best * both_s2))
         drift = math.sqrt(periods_s2) / period_s
-        return offset_s, period_s, Timing(offset_s + best * period_s, shared_s, drift, self.uneven_s / math.sqrt(3))
+        return (
+            offset_s,
+            period_s,
+            Timing(offset_s + best * period_s, shared_s, drift, self.uneven_s / math.sqrt(3)),
+        )
 
 
 def points_near(points: Sequence[Point], first_s: float, last_s: float) -> Sequence[Point]:
@@ -211,9 +215,7 @@ def _spacing_s(middles_s: Sequence[float]) -> float:
     )
 
 
-def _fit(
-    brackets: Sequence[_Bracket], counts: Sequence[int], spacing_s: float, sampling_s: float
-) -> _Grid:
+def _fit(brackets: Sequence[_Bracket], counts: Sequence[int], spacing_s: float, sampling_s: float) -> _Grid:
     """The grids that lie within all brackets, or as close to them as updates are uneven.
 
     For a given period the offsets that suit every bracket form an interval, whose length is a concave function
@@ -242,16 +244,14 @@ def _fit(
 
 
 def _unevenness_s(room_s: float, spacing_s: float) -> float:
-    """By how much updates come early or late, at most, when the brackets leave that room for an even grid.
+    """By how much updates come early or late, at most, when the brackets leave ``room_s`` for an even grid.
 
-    The ends of the brackets lie ``spacing_s`` apart on average, seen from the grid. Of updates that are uneven by
-    up to J, ``(J − x)² / (4 · J · spacing)`` have a bracket that ends x within the grid; with one of them on either
-    side the room is −2x. Even updates leave a room of two spacings or more, and are taken for even then.
+    Brackets end ``spacing_s`` apart on average, seen from the grid. Of updates uneven by up to J about
+    ``(J − x)² / (4 · J · spacing)`` have a bracket that ends x on the wrong side of it, and the room is −2x where
+    that is one. Even updates leave about two spacings, which are taken off, so that those count as even.
     """
-    within_s = spacing_s - room_s / 2
-    if within_s <= 0:
-        return 0.0
-    return within_s + _KAPPA * math.sqrt(spacing_s * within_s)
+    lacking_s = spacing_s - room_s / 2
+    return lacking_s + 2 * math.sqrt(spacing_s * lacking_s) if lacking_s > 0 else 0.0
 
 
 def _outermost(limits: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
