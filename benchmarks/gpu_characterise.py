@@ -151,7 +151,9 @@ def _spread(recording: Recording, sensors: BoardSensors, length_s: float, seed: 
     if ticks is None:
         raise SystemExit("no ticks of the energy counter found: nothing to align to")
     starts_s = sorted(dice.uniform(first_s, last_s) for _ in range(WINDOWS))
-    aligned_s = [ticks.times_s[bisect_left(ticks.times_s, at_s)] + ticks.timing_s for at_s in starts_s]
+    aligned_s = [
+        ticks.times_s[bisect_left(ticks.times_s, at_s)] + ticks.timing.sd_s(at_s) for at_s in starts_s
+    ]
 
     def spread_pct(powers_w: Sequence[float]) -> float:
         return 100 * stdev(powers_w) / fmean(powers_w)

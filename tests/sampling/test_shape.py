@@ -21,7 +21,7 @@ from llem_sweep.sampling.shape import (
     window_means,
 )
 from llem_sweep.sampling.ticks import Side, counter_at
-from llem_sweep.sampling.updates import Point, Updates
+from llem_sweep.sampling.updates import Point, Timing, Updates
 
 SAMPLING_S = 0.01594
 QUARTER = SensorTiming(update_period_s=0.1, window_s=0.025)
@@ -45,7 +45,8 @@ def read(
 
 def ticks_of(trace: Trace, period_s: float = 0.5, offset_s: float = 0.0, count: int = 24) -> Updates:
     times_s = tuple(offset_s + number * period_s for number in range(count))
-    return Updates(times_s, tuple(1000 * trace.energy_j(at_s) for at_s in times_s), 0.0, period_s, 0.0)
+    values = tuple(1000 * trace.energy_j(at_s) for at_s in times_s)
+    return Updates(times_s, values, 0.0, period_s, Timing(times_s[0], 0.0, 0.0, 0.0))
 
 
 @pytest.mark.parametrize(
@@ -67,7 +68,7 @@ def test_every_reading_is_the_mean_of_the_window_that_ends_at_its_time(
     trace = Cycle(((0.37, 120.0), (0.91, 400.0), (0.53, 260.0)))
     points = read(trace, timing, offset_s=0.043)
     means, spacing_s = window_means(points, SAMPLING_S, timing)
-    assert spacing_s == 0.1
+    assert spacing_s == pytest.approx(0.1, rel=1e-3)
     assert timing.window_s is not None
     for end_s, value in means:
         # Found to a fraction of a sampling period: power moves by 280 W at most within a window.
@@ -122,7 +123,7 @@ def test_a_step_inside_a_window_is_placed_by_how_much_of_it_the_window_saw() -> 
     trace = Within(Constant(500.0), 100.0, 5.13, 100.0)
     steps = power_steps(read(trace, WHOLE), SAMPLING_S, WHOLE)
     assert len(steps) == 2
-    assert steps[1].at_s == pytest.approx(5.13, abs=0.003)
+    assert steps[1].at_s == pytest.approx(5.13, abs=0.006)
 
 
 def test_energy_between_two_moments_is_the_integral_of_the_steps() -> None:
@@ -261,4 +262,8 @@ def test_everything_scales_with_power(scale: float) -> None:
         one = shaped_counter_at(ticks, edge_s, 1, power_steps(points, SAMPLING_S, QUARTER), NEAR_S)
         other = shaped_counter_at(more, edge_s, 1, power_steps(scaled, SAMPLING_S, QUARTER), NEAR_S)
         assert one is not None
-        assert other == pytest.approx((scale * one.value_mj, scale * one.sd_mj), rel=1e-9)
+        assert other is not None
+        assert other.value_mj == pytest.approx(scale * one.value_mj, rel=1e-9)
+        # What rounding leaves open doesn't scale.
+        assert other.sd_mj == pytest.approx(scale * one.sd_mj, rel=1e-3)
+        assert other.slope_mw == pytest.approx(scale * one.slope_mw)

@@ -25,7 +25,7 @@ from llem_sweep.sampling.mean_power import PowerEnergy, by_holding, by_inversion
 from llem_sweep.sampling.recording import Recording, Sample
 from llem_sweep.sampling.shape import counter_by_cells, has_no_gaps, power_steps, shaped_counter_at
 from llem_sweep.sampling.ticks import Edge, Side, counter_at
-from llem_sweep.sampling.updates import Point, Updates, find_updates, points_near
+from llem_sweep.sampling.updates import REACH_S, Point, Timing, Updates, find_updates, points_near
 
 EnergyMethod = Literal["counter", "mean_power", "power"]
 
@@ -149,8 +149,11 @@ def _by_counter(
     if any(later.value < earlier.value for earlier, later in pairwise(counter)):
         return "the energy counter went backwards: the driver was reloaded"
     edges: list[Edge] = []
+    timings: list[Timing] = []
+    together = end_s - start_s <= REACH_S
     for edge_s, side, name in ((start_s, -1, "start"), (end_s, 1, "end")):
-        near = points_near(counter, edge_s)
+        first_s, last_s = (start_s, end_s) if together else (edge_s, edge_s)
+        near = points_near(counter, first_s, last_s)
         ticks = find_updates(near, period_s)
         if ticks is None:
             return f"the energy counter hardly ticked around the window's {name}"
@@ -166,8 +169,17 @@ def _by_counter(
         if edge is None:
             return f"the sampler missed the ticks of the counter at the window's {name}"
         edges.append(edge)
+        timings.append(ticks.timing)
     begin, end = edges
-    return PowerEnergy(end.value_mj - begin.value_mj, math.hypot(begin.sd_mj, end.sd_mj))
+    slopes_mw = -begin.slope_mw, end.slope_mw
+    timing_mj2 = math.fsum(
+        slope_mw**2 * timing.grid_s2(at_s, at_s)
+        for slope_mw, timing, at_s in zip(slopes_mw, timings, (start_s, end_s), strict=True)
+    )
+    if together:
+        timing_mj2 += 2 * math.prod(slopes_mw) * timings[0].grid_s2(start_s, end_s)
+    sd_mj = math.sqrt(begin.sd_mj**2 + end.sd_mj**2 + max(0.0, timing_mj2))
+    return PowerEnergy(end.value_mj - begin.value_mj, sd_mj)
 
 
 def _edge(
@@ -182,7 +194,7 @@ def _edge(
     for points, timing in ((readings.instant, sensors.instant), (readings.power, sensors.power)):
         if points and timing is not None and timing.window_s is not None and not is_running_mean(timing):
             if ticks.period_s > _READINGS_PER_TICK * max(timing.update_period_s, period_s):
-                near = points_near(points, edge_s)
+                near = points_near(points, edge_s, edge_s)
                 if has_no_gaps(timing):
                     return counter_by_cells(ticks, edge_s, side, near, period_s, timing)
                 near_s = max(timing.update_period_s, period_s) / 2 + timing.window_s + period_s / 4

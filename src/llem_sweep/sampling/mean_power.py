@@ -16,14 +16,20 @@ from typing import NamedTuple
 
 from llem_sweep.results.sensors import SensorTiming
 from llem_sweep.sampling.shape import energy_between, power_steps, window_means
-from llem_sweep.sampling.ticks import counter_at
-from llem_sweep.sampling.updates import Point, Updates
+from llem_sweep.sampling.ticks import Edge, counter_at
+from llem_sweep.sampling.updates import Point, Timing, Updates
 
 _LONGEST_WINDOW_S = 1.0
 """The longest averaging window published, for a reading of which none is known."""
-_PATTERN, _HELD, _HELD_UNSEEN = 1.0, 1.0, 0.002
-"""How uncertain energy is for the pattern that can't be told, for the steps between readings, and for power that
-no reading saw; fitted on simulated boards."""
+_WINDOW = 0.02
+"""Standard uncertainty of an averaging window, as a share of it: it is published, or found in noise."""
+_ROUNDING_MW = 0.3
+"""Standard uncertainty of a reading in whole mW, which steady power rounds the same way every time."""
+_PATTERN, _MEDIANS = 1.0, 0.3
+"""How uncertain the pattern is for each mW of a typical change, and of the spread of changes at one place; fitted
+on simulated boards."""
+_HELD, _HELD_UNSEEN = 1.0, 0.002
+"""How uncertain energy is for the steps between readings, and for power that no reading saw; likewise."""
 
 
 class PowerEnergy(NamedTuple):
@@ -49,21 +55,34 @@ def by_inversion(
     whole = round(timing.window_s / period_s)
     if len(means) < 2 * whole:
         return None
+    found = _unfolded_energy(means, whole, start_s, end_s)
+    if found is None:
+        return None
+    begin, end, powers = found
+    pattern_mj = _pattern_sd(powers, whole) * period_s * math.sqrt(2)
+    rounding_mj = _ROUNDING_MW * (end_s - start_s + timing.window_s)
+    # The energy moves in step with the window: by so much for two update periods more of it.
+    nearby = [_unfolded_energy(means, other, start_s, end_s) for other in (whole - 1, whole + 1)]
+    apart = [other[1].value_mj - other[0].value_mj for other in nearby if other is not None]
+    window_mj = _WINDOW * whole * (max(apart) - min(apart)) / 2 if apart else 0.0
+    return PowerEnergy(
+        end.value_mj - begin.value_mj, math.hypot(begin.sd_mj, end.sd_mj, pattern_mj, rounding_mj, window_mj)
+    )
+
+
+def _unfolded_energy(
+    means: Sequence[Point], whole: int, start_s: float, end_s: float
+) -> tuple[Edge, Edge, list[float]] | None:
+    """The counter at both ends and the power of each update period, from means over ``whole`` of them."""
     powers = _unfolded([mean.value for mean in means], whole)
     ends_s = [mean.at_s for mean in means]
     # Energy at the ends of the update periods: a counter whose ticks are the updates.
     energies = [0.0]
-    for power in powers[1:]:
-        energies.append(energies[-1] + power * period_s)
-    virtual = Updates(tuple(ends_s), tuple(energies), 0.0, period_s, 0.0)
-    edges = [counter_at(virtual, at_s, side) for at_s, side in ((start_s, -1), (end_s, 1))]
-    first, last = edges
-    if first is None or last is None:
-        return None
-    pattern = _pattern_sd(powers, whole) * period_s * math.sqrt(2)
-    return PowerEnergy(
-        last.value_mj - first.value_mj, math.hypot(first.sd_mj, last.sd_mj, _PATTERN * pattern)
-    )
+    for power, (before_s, after_s) in zip(powers[1:], pairwise(ends_s), strict=True):
+        energies.append(energies[-1] + power * (after_s - before_s))
+    virtual = Updates(tuple(ends_s), tuple(energies), 0.0, ends_s[1] - ends_s[0], Timing(0.0, 0.0, 0.0, 0.0))
+    begin, end = counter_at(virtual, start_s, -1), counter_at(virtual, end_s, 1)
+    return (begin, end, powers) if begin and end else None
 
 
 def by_holding(
@@ -91,10 +110,7 @@ def _unfolded(means: Sequence[float], whole: int) -> list[float]:
     powers = [means[whole - 1]] * whole
     for at in range(whole, len(means)):
         powers.append(powers[at - whole] + whole * (means[at] - means[at - 1]))
-    changes = [
-        median(powers[at] - powers[at - 1] for at in range(place if place else whole, len(powers), whole))
-        for place in range(whole)
-    ]
+    changes = [median(own) for own in _changes_by_place(powers, whole)]
     closing = math.fsum(changes) / whole
     pattern = [0.0]
     for change in changes[1:]:
@@ -103,10 +119,24 @@ def _unfolded(means: Sequence[float], whole: int) -> list[float]:
     return [power - pattern[at % whole] + level for at, power in enumerate(powers)]
 
 
+def _changes_by_place(powers: Sequence[float], whole: int) -> list[list[float]]:
+    """Changes of power from one period to the next, by place in the pattern: once for every repetition."""
+    return [
+        [powers[at] - powers[at - 1] for at in range(place or whole, len(powers), whole)]
+        for place in range(whole)
+    ]
+
+
 def _pattern_sd(powers: Sequence[float], whole: int) -> float:
-    """Standard uncertainty of the repeating pattern at one place: how much power changes from one period to the
-    next, over as many repetitions as there are."""
-    turns = max(1, len(powers) // whole)
-    changes = sorted(abs(after - before) for before, after in pairwise(powers))
-    typical = changes[len(changes) // 2] if changes else 0.0
-    return typical / math.sqrt(turns)
+    """Standard uncertainty of the repeating pattern: of the medians of changes that it comes from.
+
+    Each is known to the spread of the middle half of its changes, over the root of their number. Where most are
+    alike that says nothing of the others; so the typical change of any place counts in too.
+    """
+    by_place = _changes_by_place(powers, whole)
+    typical = median(abs(change) for own in by_place for change in own)
+    spreads = []
+    for own in by_place:
+        ordered = sorted(own)
+        spreads.append((ordered[3 * len(own) // 4] - ordered[len(own) // 4]) / math.sqrt(len(own)))
+    return math.hypot(_PATTERN * typical / math.sqrt(len(powers) / whole), _MEDIANS * math.hypot(*spreads))

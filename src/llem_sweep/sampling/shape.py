@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from statistics import median
 from typing import NamedTuple
 
@@ -23,7 +23,7 @@ _STEADY = 0.05
 _TOO_FAST = 2.0
 """Updates of less than this many sampling periods can't be told apart in the samples."""
 _BEFORE_ALL_S = 1000.0
-_TIMING, _UNSEEN, _SHARED, _RESIDUAL = 1.3, 0.01, 1.9, 9.0
+_UNSEEN, _SHARED, _RESIDUAL = 0.006, 1.9, 9.0
 """How uncertain an edge is for what could not be seen within its tick, for the steps that share the tick's energy,
 and for energy that no step explains; fitted on simulated boards."""
 _OFFSETS = 0.5
@@ -84,17 +84,17 @@ def window_means(
     if updates is None:
         # Updates faster than samples: what a sample shows is half a period old on average.
         return [Point(point.at_s - period_s / 2 - lag_s, point.value) for point in points], sampling_s
-    means = [Point(updates.times_s[0] - period_s - lag_s, updates.before)]
+    period_s = updates.period_s
+    first_s = updates.times_s[0] - lag_s
+    earlier = max(1, math.floor((first_s - points[0].at_s) / period_s) + 1)
+    means = [Point(first_s - number * period_s, updates.before) for number in range(earlier, 0, -1)]
     for at_s, value in zip(updates.times_s, updates.values, strict=True):
         while at_s - lag_s - means[-1].at_s > 1.5 * period_s:
             means.append(Point(means[-1].at_s + period_s, means[-1].value))
         means.append(Point(at_s - lag_s, value))
     while means[-1].at_s + period_s < points[-1].at_s - lag_s:
         means.append(Point(means[-1].at_s + period_s, means[-1].value))
-    earlier: list[Point] = []
-    while means[0].at_s - (len(earlier) + 1) * period_s > points[0].at_s - lag_s:
-        earlier.append(Point(means[0].at_s - (len(earlier) + 1) * period_s, means[0].value))
-    return [*reversed(earlier), *means], period_s
+    return means, period_s
 
 
 def counter_by_cells(
@@ -111,10 +111,10 @@ def counter_by_cells(
     if len(means) < _ENOUGH:
         return None
     energies = [0.0]
-    for mean in means[1:]:
-        energies.append(energies[-1] + mean.value * period_s)
-    cells = Updates(tuple(mean.at_s for mean in means), tuple(energies), 0.0, period_s, ticks.timing_s)
+    for before, mean in pairwise(means):
+        energies.append(energies[-1] + mean.value * (mean.at_s - before.at_s))
     at = bisect_right(ticks.times_s, edge_s)
+    cells = Updates(tuple(mean.at_s for mean in means), tuple(energies), 0.0, period_s, ticks.timing)
     own = counter_at(cells, edge_s, side)
     if own is None or not 0 < at < len(ticks.times_s):
         return None
@@ -131,7 +131,9 @@ def counter_by_cells(
     (before_s, before_mj), (after_s, after_mj) = sides
     share = (edge_s - before_s) / (after_s - before_s)
     offset_mj = before_mj + (after_mj - before_mj) * share
-    return Edge(own.value_mj + offset_mj, math.hypot(own.sd_mj, _OFFSETS * abs(after_mj - before_mj)))
+    return Edge(
+        own.value_mj + offset_mj, math.hypot(own.sd_mj, _OFFSETS * abs(after_mj - before_mj)), own.slope_mw
+    )
 
 
 def shaped_counter_at(
@@ -151,17 +153,39 @@ def shaped_counter_at(
     own = _stepping_at(edge_s, side, steps, begin_s, end_s, energy_mj, near_s)
     moved, variances = _fitted(own, begin_s, end_s, energy_mj)
     residual_mj = energy_mj - energy_between(moved, begin_s, end_s)
-    left_mj = energy_between(moved, begin_s, edge_s)
-    left_mj += residual_mj * (edge_s - begin_s) / (end_s - begin_s)
-    share_s = (edge_s - begin_s) * (end_s - edge_s) / (end_s - begin_s)
     length_s = end_s - begin_s
-    sd_mj = _sd_mj(
-        ticks.timing_s * max(step.power_mw for step in own),
-        share_s * energy_mj / length_s,
-        _shared_sd_mj(own, variances, edge_s),
-        share_s * abs(residual_mj) / length_s,
+    before, behind = _variances_around(own, variances, edge_s)
+    several = sum(variance > 0 for variance in variances) > 1
+    # A tick that is later takes power before it, and its energy, from the steps or from the residual.
+    share = before / (before + behind) if before + behind else (edge_s - begin_s) / length_s
+    left_mj = energy_between(moved, begin_s, edge_s) + residual_mj * (edge_s - begin_s) / length_s
+    unseen = (edge_s - begin_s) * (end_s - edge_s) / length_s**2
+    sd_mj = math.hypot(
+        ticks.timing.own_s * max(step.power_mw for step in own),
+        _UNSEEN * unseen * energy_mj,
+        _SHARED * math.sqrt(before * behind / (before + behind)) if several else 0.0,
+        _RESIDUAL * unseen * residual_mj,
     )
-    return Edge(ticks.values[at] + left_mj, sd_mj)
+    slope_mw = moved[0].power_mw * (1 - share) + moved[-1].power_mw * share
+    shaped = Edge(ticks.values[at] + left_mj, sd_mj, slope_mw)
+    by_ticks = counter_at(ticks, edge_s, side) if _stepped_once(ticks, at, steps) else None
+    return by_ticks if by_ticks is not None and by_ticks.sd_mj < sd_mj else shaped
+
+
+def _stepped_once(ticks: Updates, at: int, steps: Sequence[Step]) -> bool:
+    """Whether the readings over a tick and its neighbours know two powers alone, those of the neighbours: then the
+    tick's energy tells the time of the step better than readings that saw a part of the time."""
+    if not 0 < at < len(ticks.times_s) - 2:
+        return False
+    before_mw, _, after_mw = (
+        (ticks.values[index + 1] - ticks.values[index]) / (ticks.times_s[index + 1] - ticks.times_s[index])
+        for index in (at - 1, at, at + 1)
+    )
+    near_mw = _STEADY * abs(after_mw - before_mw)
+    powers_mw = [step.power_mw for step in _within(steps, ticks.times_s[at - 1], ticks.times_s[at + 2])]
+    early = list(takewhile(lambda power_mw: abs(power_mw - before_mw) <= near_mw, powers_mw))
+    late = list(takewhile(lambda power_mw: abs(power_mw - after_mw) <= near_mw, reversed(powers_mw)))
+    return bool(early and late) and len(early) + len(late) >= len(powers_mw) - 1
 
 
 def energy_between(steps: Sequence[Step], begin_s: float, end_s: float) -> float:
@@ -171,10 +195,6 @@ def energy_between(steps: Sequence[Step], begin_s: float, end_s: float) -> float
         step.power_mw * max(0.0, min(until_s, end_s) - max(step.at_s, begin_s))
         for step, until_s in zip(steps, ends_s, strict=True)
     )
-
-
-def _sd_mj(timing_mj: float, inside_mj: float, shared_mj: float, residual_mj: float) -> float:
-    return math.hypot(_TIMING * timing_mj, _UNSEEN * inside_mj, _SHARED * shared_mj, _RESIDUAL * residual_mj)
 
 
 def _saw_one_step(readings: Sequence[Point], index: int) -> bool:
@@ -259,15 +279,13 @@ def _fitted(
     return moved, variances
 
 
-def _shared_sd_mj(own: Sequence[Step], variances: Sequence[float], edge_s: float) -> float:
-    """What remains uncertain of the energy before the edge when that of the whole tick is known: for independent
-    parts before and behind with variances a and b it is ``√(a·b / (a + b))``."""
+def _variances_around(own: Sequence[Step], variances: Sequence[float], edge_s: float) -> tuple[float, float]:
+    """Variances of the energy before the edge and behind it. When that of the whole tick is known, what remains
+    uncertain of independent parts with variances a and b is ``√(a·b / (a + b))``."""
     before = behind = 0.0
     for step, variance in zip(own[1:], variances, strict=True):
         room_s = step.room_s or _SLOP_S
         part = min(max((edge_s - step.at_s + room_s) / (2 * room_s), 0.0), 1.0)
         before += variance * part
         behind += variance * (1 - part)
-    if sum(variance > 0 for variance in variances) < 2:
-        return 0.0
-    return math.sqrt(before * behind / (before + behind))
+    return before, behind
