@@ -20,7 +20,7 @@ class Ticker(Protocol):
     """A periodic call under way."""
 
     def stop(self) -> None:
-        """End the calls; returns after the last one has finished. Safe to call twice."""
+        """End the calls; returns after the last one has finished, a period later at most. Safe to call twice."""
 
 
 class Clock(Protocol):
@@ -74,7 +74,10 @@ class _ThreadTicker:
             late = time.monotonic() - due
             # A call that overran skips the periods it missed: bursts would cluster the samples.
             due += self._period_s * (int(late / self._period_s) + 1)
-            if self._stopping.wait(max(0.0, due - time.monotonic())):
+            # A plain sleep costs half of what waiting for an event does, dozens of times a second; stopping
+            # waits for one period at most.
+            time.sleep(max(0.0, due - time.monotonic()))
+            if self._stopping.is_set():
                 return
 
     def stop(self) -> None:

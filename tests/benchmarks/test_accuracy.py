@@ -6,7 +6,7 @@ import pytest
 
 import accuracy
 from llem_sweep.device.sensors import GENERATIONS
-from truth import calibration, idle, windows
+from truth import calibration, faults, idle, windows
 from truth.against_zeus import Both, shortfalls
 from truth.random_windows import BOARDS
 from truth.section import Given, Section
@@ -85,3 +85,16 @@ def test_a_window_far_off_and_a_small_lead_over_zeus_fall_short() -> None:
     assert far == "a window of 1.000 s is off by +5.89% (Zeus: +10.00%)"
     unknown, _ = shortfalls([of(ours_j=None)])
     assert "-100.00%" in unknown
+
+
+def test_every_fault_is_caught_and_a_clean_experiment_is_left_alone() -> None:
+    section = faults.measured(Given(SEED), experiments=1, clean=2)
+    assert section.short == ()
+    assert sum(line.count("| 1 |") for line in section.text) == 2 * len(faults.FAULTS)
+
+
+def test_a_fault_that_nobody_sees_falls_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    unseen = {"nothing at all": faults.Fault("made_up")}
+    monkeypatch.setattr(faults, "FAULTS", unseen)
+    section = faults.measured(Given(SEED), experiments=1, clean=0)
+    assert section.short == ("nothing at all was caught in 0 of 1",)

@@ -220,3 +220,9 @@ def test_a_user_without_a_home_folder_knows_nothing_and_is_told_where_to_keep_it
     )
     assert done.returncode == 0, done.stderr
     assert FOLDER_VARIABLE in done.stdout
+
+
+def test_sensors_found_in_part_keep_the_source_of_the_rest(tmp_path: Path) -> None:
+    partly = FOUND.model_copy(update={"source": "prior", "measured": ("counter.update_period_s",)})
+    save_sensors(BOARD, partly, tmp_path)
+    assert load_sensors(BOARD, tmp_path) == partly

@@ -71,7 +71,10 @@ def load_sensors(board: BoardInfo, folder: Path | None = None) -> BoardSensors |
         return None
     if (entry.method, entry.uuid, entry.driver_version) != (METHOD, board.uuid, board.driver_version):
         return None
-    return entry.sensors.model_copy(update={"source": "cached"})
+    if entry.sensors.source == "measured":
+        return entry.sensors.model_copy(update={"source": "cached"})
+    # Found in part only: the rest is published, and may still be refined.
+    return entry.sensors
 
 
 def save_sensors(board: BoardInfo, sensors: BoardSensors, folder: Path | None = None) -> Path | None:

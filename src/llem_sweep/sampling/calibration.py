@@ -40,6 +40,8 @@ _PASSIVE_TICKS = 3.0
 """Shortest window, in ticks of the counter, that the counter resolves."""
 _STEADY_SPREAD = 0.2
 """Changes further from their grid than this share of its period, rms, tell no times of updates."""
+_PASSIVE_CHANGES = 24
+"""Fewer changes in a recording that wasn't made for it may fit a wrong period as well."""
 _PASSIVE_SPREAD = 0.15
 """The same where nothing but noise moves the reading: stricter, since noise can look like anything."""
 
@@ -88,7 +90,9 @@ def refined(samples: Sequence[Sample], known: BoardSensors, measured_at: datetim
     for reading in READINGS:
         before: SensorTiming | None = getattr(known, reading)
         grid = find_grid(points_of(samples, reading))
-        if grid is None or grid.spread_s > _PASSIVE_SPREAD * grid.period_s:
+        if grid is None or len(grid.changes) < _PASSIVE_CHANGES:
+            continue
+        if grid.spread_s > _PASSIVE_SPREAD * grid.period_s:
             continue
         if before is not None:
             updates[reading] = before.model_copy(update={"update_period_s": grid.period_s})

@@ -15,7 +15,7 @@ from statistics import median
 from typing import NamedTuple
 
 from llem_sweep.results.sensors import SensorTiming
-from llem_sweep.sampling.shape import energy_between, power_steps, window_means
+from llem_sweep.sampling.shape import energy_between, has_no_gaps, power_steps, window_means
 from llem_sweep.sampling.ticks import Edge, counter_at
 from llem_sweep.sampling.updates import Point, Timing, Updates
 
@@ -91,17 +91,23 @@ def by_holding(
     """Energy between two moments from readings whose windows don't overlap, each held to halfway to the next."""
     steps = power_steps(points, sampling_s, timing)
     energy_mj = energy_between(steps, start_s, end_s)
-    variance = math.fsum(
-        ((after.power_mw - before.power_mw) * after.room_s) ** 2 / 3
+    unplaced = [
+        (after.power_mw - before.power_mw) * after.room_s
         for before, after in pairwise(steps)
         if start_s <= after.at_s <= end_s
-    )
+    ]
+    if has_no_gaps(timing):
+        steps_mj = math.hypot(*unplaced)
+    else:
+        # Work that keeps step with the reading has all its rises, and all its falls, in the same part of the gaps.
+        rises_mj = math.fsum(each for each in unplaced if each > 0)
+        steps_mj = math.hypot(rises_mj, math.fsum(unplaced) - rises_mj)
     unknown_mj = 0.0
     if timing.window_s is None:
         powers = [point.value for point in points if start_s <= point.at_s <= end_s]
         unknown_mj = _LONGEST_WINDOW_S * (max(powers) - min(powers)) / 2
     return PowerEnergy(
-        energy_mj, math.hypot(_HELD * math.sqrt(variance), _HELD_UNSEEN * energy_mj, unknown_mj)
+        energy_mj, math.hypot(_HELD * steps_mj / math.sqrt(3), _HELD_UNSEEN * energy_mj, unknown_mj)
     )
 
 
