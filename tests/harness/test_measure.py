@@ -18,7 +18,7 @@ from llem_sweep.harness.rig import Rig
 from llem_sweep.phases import Phase, PhaseMark
 from llem_sweep.plan.types import PlannedExperiment
 from llem_sweep.results.warnings import WarningCode
-from llem_sweep.sampling.sidecar import decode_timeseries
+from llem_sweep.sampling.sidecar_reading import decode_timeseries
 
 
 def planned(**fields: Any) -> PlannedExperiment:

@@ -18,7 +18,7 @@ from llem_sweep.phases import Phase
 from llem_sweep.plan.types import PlannedExperiment
 from llem_sweep.sampling.account import take_account
 from llem_sweep.sampling.sampler import SAMPLE_PERIOD_S
-from llem_sweep.sampling.sidecar import decode_evidence, decode_timeseries
+from llem_sweep.sampling.sidecar_reading import decode_evidence, decode_timeseries
 from probe_backend import REQUESTS_PER_BATCH, Probe, install_probe
 
 

@@ -17,12 +17,8 @@ from llem_sweep.results.environment import BoardInfo
 from llem_sweep.sampling.account import Evidence, Span, take_account
 from llem_sweep.sampling.recording import Recording, Sample
 from llem_sweep.sampling.sampler import Sampler
-from llem_sweep.sampling.sidecar import (
-    SidecarError,
-    decode_evidence,
-    decode_timeseries,
-    encode_timeseries,
-)
+from llem_sweep.sampling.sidecar import encode_timeseries
+from llem_sweep.sampling.sidecar_reading import SidecarError, decode_evidence, decode_timeseries
 
 REAL = BoardInfo(uuid="GPU-1", name="board", index=4, memory_total_mb=80_000.0)
 

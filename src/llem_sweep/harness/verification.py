@@ -17,7 +17,7 @@ from llem_sweep.results.experiment import ExperimentResult, measured_on
 from llem_sweep.results.verdict import Verdict
 from llem_sweep.sampling.account import Evidence, take_account
 from llem_sweep.sampling.energy import ESTIMATOR_VERSION
-from llem_sweep.sampling.sidecar import Decoded, SidecarError, decode_evidence
+from llem_sweep.sampling.sidecar_reading import Decoded, SidecarError, decode_evidence
 
 TOLERANCE = 1e-9
 """Relative, between versions of the estimators; within one version numbers have to agree to the last bit."""

@@ -1,32 +1,29 @@
 """The samples as a parquet file, in long form: one row per sample and board.
 
 Rows hold every raw reading of every recording: the idle power's (``cold``, ``context``) and the window's own. The
-file's metadata hold the spans that count, the boards' sensors and the sampling period, so that
-:func:`decode_evidence` gives back exactly what the energies of the result were computed from. A file thinned to
-one row per second can't do that, and says so.
+file's metadata hold the spans that count, the boards' sensors and the sampling period, so that ``sidecar_reading``
+gives back exactly what the energies of the result were computed from. A file thinned to one row per second can't do
+that, and says so.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from llem_sweep.device.host_energy import HostReading
 from llem_sweep.device.protocol import Health, Reading
 from llem_sweep.phases import Phase
 from llem_sweep.results.environment import BoardInfo
-from llem_sweep.results.sensors import BoardSensors
-from llem_sweep.sampling.account import Evidence, Span
+from llem_sweep.sampling.account import Evidence
 from llem_sweep.sampling.energy import ESTIMATOR_VERSION
-from llem_sweep.sampling.host import HostRecording
 from llem_sweep.sampling.recording import Recording, Sample
 
 SIDECAR_SCHEMA_VERSION = "2"
@@ -62,15 +59,12 @@ _COLUMNS = pa.schema(
         pa.field("host_took_s", pa.float64()),
     ]
 )
-_UNASKED = Health(foreign=None)
+UNASKED = Health(foreign=None)
 """Also what a driver that tells nothing answers: the two are stored alike, and mean the same."""
 _PHASES = [phase.value for phase in Phase]
 _PHASE_CODES = {phase: code for code, phase in enumerate(Phase)}
-_EVIDENCE = b"llem_sweep.evidence"
-
-
-class SidecarError(ValueError):
-    """A sidecar that can't be computed with; the message says why."""
+EVIDENCE_KEY = b"llem_sweep.evidence"
+"""Metadata that say what counts of the samples, as JSON."""
 
 
 def encode_timeseries(
@@ -92,7 +86,7 @@ def encode_timeseries(
     samples = chain.from_iterable(evidence.recordings[name].samples for name in names)
     at_s, devices, phases, readings, healths, hosts = zip(*samples, strict=True)
     read = Reading(*zip(*readings, strict=True))  # type: ignore[arg-type]
-    health = Health(*zip(*(each or _UNASKED for each in healths), strict=True))  # type: ignore[arg-type]
+    health = Health(*zip(*(each or UNASKED for each in healths), strict=True))  # type: ignore[arg-type]
     window = evidence.window
     times, device = pa.array(at_s, pa.float64()), pa.array(devices, pa.int32())
     since_start = pc.subtract(times, window.start_s)
@@ -132,43 +126,6 @@ def encode_timeseries(
     return _encode(pa.Table.from_arrays(columns, schema=_COLUMNS), boards, about)
 
 
-def decode_timeseries(data: bytes) -> pa.Table:
-    """The table in a sidecar; its schema's metadata say whether the boards were simulated."""
-    return pq.read_table(pa.BufferReader(data))
-
-
-class Decoded(NamedTuple):
-    """What a sidecar holds."""
-
-    evidence: Evidence
-    estimator: str
-    """Version of the estimators at work when it was written."""
-    hz: int | None
-    """Rows per second and board that it was thinned to: nothing can be computed from such samples."""
-    simulated: bool
-
-
-def decode_evidence(data: bytes) -> Decoded:
-    """What :func:`encode_timeseries` was given, up to what the samples cost.
-
-    Raises SidecarError for a file that isn't such a sidecar or is damaged.
-    """
-    try:
-        table = decode_timeseries(data)
-    except (pa.ArrowException, OSError) as error:
-        raise SidecarError(f"the sidecar can't be read: {error}") from error
-    metadata = table.schema.metadata or {}
-    described = metadata.get(_EVIDENCE)
-    if described is None:
-        raise SidecarError("the sidecar doesn't say what energy was computed from: another version wrote it")
-    try:
-        about = json.loads(described)
-        simulated = metadata[b"llem_sweep.simulated"] == b"true"
-        return Decoded(_evidence(table, about), about["estimator"], about["hz"], simulated)
-    except (KeyError, TypeError, ValueError) as error:
-        raise SidecarError(f"the sidecar's metadata are damaged: {error!r}") from error
-
-
 def _thinned(evidence: Evidence, hz: int) -> Evidence:
     """The first sample of each started period of ``1 / hz`` seconds, counted from the window's start."""
     start_s = evidence.window.start_s
@@ -195,60 +152,6 @@ def _described(evidence: Evidence, hz: int | None) -> dict[str, Any]:
     }
 
 
-def _evidence(table: pa.Table, described: dict[str, Any]) -> Evidence:
-    recordings = {}
-    for name, period_s in described["periods_s"].items():
-        own = table.filter(pc.equal(table["recording"].cast(pa.string()), name))
-        samples = tuple(_samples(own))
-        read = tuple(sample.host for sample in samples if sample.host is not None)
-        host = HostRecording(read) if name in described["host"] else None
-        recordings[name] = Recording(samples, period_s, None, host)
-    return Evidence(
-        recordings,
-        tuple(Span(**span) for span in described["spans"]),
-        tuple(BoardSensors.model_validate_json(json.dumps(sensors)) for sensors in described["sensors"]),
-    )
-
-
-def _samples(table: pa.Table) -> list[Sample]:
-    def column(name: str) -> list[Any]:
-        values: list[Any] = table[name].to_pylist()
-        return values
-
-    def whole(name: str, scale: float = 1.0) -> list[int | None]:
-        return [None if value is None else round(value * scale) for value in column(name)]
-
-    readings = map(
-        Reading,
-        column("energy_mj"),
-        whole("power_w", 1000.0),
-        whole("temperature_c"),
-        column("memory_used_mb"),
-        whole("sm_utilisation_pct"),
-        column("throttle_reasons"),
-        whole("instant_power_w", 1000.0),
-        whole("sm_clock_mhz"),
-    )
-    phases = map(Phase, column("phase"))
-    times, devices = column("monotonic_s"), column("device")
-    return list(map(Sample, times, devices, phases, readings, _healths(table), _hosts(table)))
-
-
-def _healths(table: pa.Table) -> Iterator[Health | None]:
-    foreign = (None if pids is None else tuple(pids) for pids in table["foreign_pids"].to_pylist())
-    rest = (
-        table[name].to_pylist() for name in ("ecc_errors", "mig", "power_throttle_ns", "thermal_throttle_ns")
-    )
-    for health in map(Health, foreign, *rest):
-        yield None if health == _UNASKED else health
-
-
-def _hosts(table: pa.Table) -> Iterator[HostReading | None]:
-    names = ("host_monotonic_s", "host_package_j", "host_dram_j", "host_took_s")
-    for at_s, *rest in zip(*(table[name].to_pylist() for name in names), strict=True):
-        yield None if at_s is None else HostReading(at_s, *rest)
-
-
 def _encode(table: pa.Table, boards: Sequence[BoardInfo], described: dict[str, Any]) -> bytes:
     simulated = any(board.simulated for board in boards)
     about = (
@@ -264,7 +167,7 @@ def _encode(table: pa.Table, boards: Sequence[BoardInfo], described: dict[str, A
         "llem_sweep.timeseries_version": SIDECAR_SCHEMA_VERSION,
         "llem_sweep.simulated": "true" if simulated else "false",
         "llem_sweep.about": about,
-        _EVIDENCE.decode(): json.dumps(described),
+        EVIDENCE_KEY.decode(): json.dumps(described),
     }
     sink = pa.BufferOutputStream()
     # Dictionaries and statistics of numbers that hardly repeat cost more time than they save room.
