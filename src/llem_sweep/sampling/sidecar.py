@@ -2,8 +2,8 @@
 
 Rows hold every raw reading of every recording: the idle power's (``cold``, ``context``) and the window's own. The
 file's metadata hold the spans that count, the boards' sensors and the sampling period, so that ``sidecar_reading``
-gives back exactly what the energies of the result were computed from. A file thinned to one row per second can't do
-that, and says so.
+gives back exactly what the energies of the result were computed from. A file thinned to one row per second can't
+do that, and says so.
 """
 
 from __future__ import annotations
