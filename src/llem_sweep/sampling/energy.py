@@ -25,7 +25,7 @@ from llem_sweep.sampling.mean_power import PowerEnergy, by_holding, by_inversion
 from llem_sweep.sampling.recording import Recording, Sample
 from llem_sweep.sampling.shape import counter_by_cells, has_no_gaps, power_steps, shaped_counter_at
 from llem_sweep.sampling.ticks import Edge, Side, counter_at
-from llem_sweep.sampling.updates import REACH_S, Point, Timing, Updates, find_updates, points_near
+from llem_sweep.sampling.updates import REACH_S, Point, Updates, find_updates, points_near
 
 EnergyMethod = Literal["counter", "mean_power", "power"]
 
@@ -148,38 +148,46 @@ def _by_counter(
     counter = readings.counter
     if any(later.value < earlier.value for earlier, later in pairwise(counter)):
         return "the energy counter went backwards: the driver was reloaded"
-    edges: list[Edge] = []
-    timings: list[Timing] = []
+    # Near each other the two edges share their ticks, and much of the error in those ticks' times cancels.
     together = end_s - start_s <= REACH_S
+    edges: list[Edge] = []
+    grids: list[Updates] = []
     for edge_s, side, name in ((start_s, -1, "start"), (end_s, 1, "end")):
-        first_s, last_s = (start_s, end_s) if together else (edge_s, edge_s)
-        near = points_near(counter, first_s, last_s)
+        near = points_near(counter, start_s if together else edge_s, end_s if together else edge_s)
         ticks = find_updates(near, period_s)
         if ticks is None:
             return f"the energy counter hardly ticked around the window's {name}"
-        if any(
-            later.at_s - earlier.at_s > max(_LONGEST_GAP_TICKS * ticks.period_s, _LONGEST_GAP_S)
-            for earlier, later in pairwise(near)
-            if earlier.at_s - ticks.period_s <= edge_s <= later.at_s + ticks.period_s
-        ):
-            return f"the sampler missed the ticks of the counter at the window's {name}"
         if not any(start_s <= at_s <= end_s for at_s in ticks.times_s):
             return f"the energy counter didn't tick in the window of {end_s - start_s:.3f} s"
-        edge = _edge(readings, edge_s, side, ticks, period_s, sensors)
+        edge = (
+            None
+            if _lacks_ticks(near, ticks, edge_s)
+            else _edge(readings, edge_s, side, ticks, period_s, sensors)
+        )
         if edge is None:
             return f"the sampler missed the ticks of the counter at the window's {name}"
         edges.append(edge)
-        timings.append(ticks.timing)
+        grids.append(ticks)
     begin, end = edges
     slopes_mw = -begin.slope_mw, end.slope_mw
-    timing_mj2 = math.fsum(
-        slope_mw**2 * timing.grid_s2(at_s, at_s)
-        for slope_mw, timing, at_s in zip(slopes_mw, timings, (start_s, end_s), strict=True)
+    grid_mj2 = math.fsum(
+        slope_mw**2 * ticks.timing.grid_s2(at_s, at_s)
+        for slope_mw, ticks, at_s in zip(slopes_mw, grids, (start_s, end_s), strict=True)
     )
     if together:
-        timing_mj2 += 2 * math.prod(slopes_mw) * timings[0].grid_s2(start_s, end_s)
-    sd_mj = math.sqrt(begin.sd_mj**2 + end.sd_mj**2 + max(0.0, timing_mj2))
+        grid_mj2 += 2 * math.prod(slopes_mw) * grids[0].timing.grid_s2(start_s, end_s)
+    sd_mj = math.sqrt(begin.sd_mj**2 + end.sd_mj**2 + max(0.0, grid_mj2))
     return PowerEnergy(end.value_mj - begin.value_mj, sd_mj)
+
+
+def _lacks_ticks(near: Sequence[Point], ticks: Updates, edge_s: float) -> bool:
+    """Whether the sampler paused for long within a tick of the edge."""
+    longest_s = max(_LONGEST_GAP_TICKS * ticks.period_s, _LONGEST_GAP_S)
+    return any(
+        later.at_s - earlier.at_s > longest_s
+        for earlier, later in pairwise(near)
+        if earlier.at_s - ticks.period_s <= edge_s <= later.at_s + ticks.period_s
+    )
 
 
 def _edge(

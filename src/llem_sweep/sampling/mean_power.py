@@ -15,9 +15,10 @@ from statistics import median
 from typing import NamedTuple
 
 from llem_sweep.results.sensors import SensorTiming
+from llem_sweep.sampling.grids import Timing
 from llem_sweep.sampling.shape import energy_between, power_steps, window_means
 from llem_sweep.sampling.ticks import Edge, counter_at
-from llem_sweep.sampling.updates import Point, Timing, Updates
+from llem_sweep.sampling.updates import Point, Updates
 
 _LONGEST_WINDOW_S = 1.0
 """The longest averaging window published, for a reading of which none is known."""
