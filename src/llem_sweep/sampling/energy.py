@@ -110,11 +110,7 @@ def device_energy(
     reasons: list[str] = []
     if readings.counter:
         _add(found, reasons, "counter", _by_counter(readings, start_s, end_s, period_s, known))
-    for points, timing in ((readings.power, known.power), (readings.instant, known.instant)):
-        if points and timing is not None:
-            method: EnergyMethod = "mean_power" if is_running_mean(timing) else "power"
-            if method not in {one.method for one in found}:
-                _add(found, reasons, method, _by_power(points, start_s, end_s, period_s, timing))
+    _add_power(found, reasons, readings, start_s, end_s, period_s, known)
     if not found or (readings.counter and found[0].method != "counter"):
         return _unknown(reasons[0])
     return _chosen(found)
@@ -212,8 +208,36 @@ def _edge(
     return counter_at(ticks, edge_s, side)
 
 
+def _add_power(
+    found: list[MethodEnergy],
+    reasons: list[str],
+    readings: _Readings,
+    start_s: float,
+    end_s: float,
+    period_s: float,
+    sensors: BoardSensors,
+) -> None:
+    """The energies by power: one by a running mean and one by short windows at most."""
+    for name, points, timing in (
+        ("power", readings.power, sensors.power),
+        ("instant", readings.instant, sensors.instant),
+    ):
+        if points and timing is not None:
+            method: EnergyMethod = "mean_power" if is_running_mean(timing) else "power"
+            if method not in {one.method for one in found}:
+                calibrated = f"{name}.window_s" in sensors.measured
+                energy = _by_power(points, start_s, end_s, period_s, timing, calibrated=calibrated)
+                _add(found, reasons, method, energy)
+
+
 def _by_power(
-    points: list[Point], start_s: float, end_s: float, period_s: float, timing: SensorTiming
+    points: list[Point],
+    start_s: float,
+    end_s: float,
+    period_s: float,
+    timing: SensorTiming,
+    *,
+    calibrated: bool,
 ) -> PowerEnergy | str:
     inside = sum(start_s <= point.at_s <= end_s for point in points)
     if inside < 2:
@@ -223,7 +247,7 @@ def _by_power(
     if gap_s > _LONGEST_GAP_S:
         return f"{gap_s:.3f} s of the window without a power sample"
     if is_running_mean(timing):
-        found = by_inversion(points, start_s, end_s, period_s, timing)
+        found = by_inversion(points, start_s, end_s, period_s, timing, calibrated=calibrated)
         return found or "power was not read for one averaging window after the end"
     return by_holding(points, start_s, end_s, period_s, timing)
 
