@@ -35,7 +35,9 @@ class Board(NamedTuple):
         counter = SensorTiming(update_period_s=self.tick_s) if self.tick_s else None
         published = GENERATIONS[self.generation]
         if counter is None:
-            return published.model_copy(update={"counter": None, "instant": None})
+            # Only a window found on the board is as exact as the simulated one.
+            found = {"counter": None, "instant": None, "measured": ("power.window_s",)}
+            return published.model_copy(update=found)
         return published.model_copy(update={"counter": counter})
 
     @property

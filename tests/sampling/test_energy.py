@@ -12,6 +12,7 @@ from llem_sweep.clock import SimulatedClock
 from llem_sweep.device.protocol import Reading
 from llem_sweep.device.simulated import PowerProfile, SensorProfile, SimulatedGpu
 from llem_sweep.phases import Phase, PhaseStream
+from llem_sweep.results.sensors import BoardSensors, SensorTiming
 from llem_sweep.sampling.energy import RUN_ON_LIMIT_S, device_energy, needs_more
 from llem_sweep.sampling.recording import Recording, Sample
 from llem_sweep.sampling.sampler import Sampler
@@ -245,3 +246,28 @@ def test_without_a_counter_power_is_read_for_the_longest_window_after_the_end() 
     read = Recording(tuple(sample(0.02 * n, power_mw=7) for n in range(200)), PERIOD_S, None)
     assert not needs_more(read, 2.77, 3.99)
     assert needs_more(read, 2.79, 3.99)
+
+
+def test_a_running_mean_states_more_uncertainty_where_its_window_is_published_only() -> None:
+    power = SensorTiming(update_period_s=0.1, window_s=1.0)
+    samples = [
+        sample(0.02 * n, power_mw=round(100_000 + 3000 * math.floor(0.02 * n / 0.1))) for n in range(600)
+    ]
+    published = device_energy(samples, 4.0, 8.0, PERIOD_S, BoardSensors(power=power))
+    found = device_energy(
+        samples, 4.0, 8.0, PERIOD_S, BoardSensors(power=power, measured=("power.window_s",))
+    )
+    assert published.energy_j == found.energy_j
+    assert published.uncertainty_j is not None
+    assert found.uncertainty_j is not None
+    assert published.uncertainty_j > 2 * found.uncertainty_j
+
+
+def test_at_constant_power_the_bound_of_a_short_window_knows_that_both_ends_share_their_ticks() -> None:
+    bench = Bench(sensor=SensorProfile(tick_s=0.1, offset_s=0.043))
+    samples = bench.record(30.0, period_s=0.0217)
+    short = device_energy(samples, 1010.02, 1011.02, 0.0217)
+    long = device_energy(samples, 1010.02, 1020.02, 0.0217)
+    assert short.uncertainty_j is not None
+    assert long.uncertainty_j is not None
+    assert short.uncertainty_j < long.uncertainty_j

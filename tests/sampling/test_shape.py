@@ -11,6 +11,7 @@ import pytest
 from llem_sweep.device.sensors import shown_power_mw
 from llem_sweep.device.traces import Constant, Cycle, Trace, Within
 from llem_sweep.results.sensors import SensorTiming
+from llem_sweep.sampling.grids import Timing
 from llem_sweep.sampling.shape import (
     Step,
     counter_by_cells,
@@ -21,7 +22,7 @@ from llem_sweep.sampling.shape import (
     window_means,
 )
 from llem_sweep.sampling.ticks import Side, counter_at
-from llem_sweep.sampling.updates import Point, Timing, Updates
+from llem_sweep.sampling.updates import Point, Updates
 
 SAMPLING_S = 0.01594
 QUARTER = SensorTiming(update_period_s=0.1, window_s=0.025)

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llem_sweep.device.traces import Constant, Cycle, Trace, Within
+from llem_sweep.sampling.grids import Timing
 from llem_sweep.sampling.ticks import Side, counter_at
-from llem_sweep.sampling.updates import Timing, Updates
+from llem_sweep.sampling.updates import Updates
 
 SIDES: tuple[Side, ...] = (-1, 1)
 

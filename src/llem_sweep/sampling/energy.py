@@ -25,7 +25,7 @@ from llem_sweep.sampling.mean_power import PowerEnergy, by_holding, by_inversion
 from llem_sweep.sampling.recording import Recording, Sample
 from llem_sweep.sampling.shape import counter_by_cells, has_no_gaps, power_steps, shaped_counter_at
 from llem_sweep.sampling.ticks import Edge, Side, counter_at
-from llem_sweep.sampling.updates import REACH_S, Point, Timing, Updates, find_updates, points_near
+from llem_sweep.sampling.updates import REACH_S, Point, Updates, find_updates, points_near
 
 EnergyMethod = Literal["counter", "mean_power", "power"]
 
@@ -110,11 +110,7 @@ def device_energy(
     reasons: list[str] = []
     if readings.counter:
         _add(found, reasons, "counter", _by_counter(readings, start_s, end_s, period_s, known))
-    for points, timing in ((readings.power, known.power), (readings.instant, known.instant)):
-        if points and timing is not None:
-            method: EnergyMethod = "mean_power" if is_running_mean(timing) else "power"
-            if method not in {one.method for one in found}:
-                _add(found, reasons, method, _by_power(points, start_s, end_s, period_s, timing))
+    _add_power(found, reasons, readings, start_s, end_s, period_s, known)
     if not found or (readings.counter and found[0].method != "counter"):
         return _unknown(reasons[0])
     return _chosen(found)
@@ -148,38 +144,46 @@ def _by_counter(
     counter = readings.counter
     if any(later.value < earlier.value for earlier, later in pairwise(counter)):
         return "the energy counter went backwards: the driver was reloaded"
-    edges: list[Edge] = []
-    timings: list[Timing] = []
+    # Near each other the two edges share their ticks, and much of the error in those ticks' times cancels.
     together = end_s - start_s <= REACH_S
+    edges: list[Edge] = []
+    grids: list[Updates] = []
     for edge_s, side, name in ((start_s, -1, "start"), (end_s, 1, "end")):
-        first_s, last_s = (start_s, end_s) if together else (edge_s, edge_s)
-        near = points_near(counter, first_s, last_s)
+        near = points_near(counter, start_s if together else edge_s, end_s if together else edge_s)
         ticks = find_updates(near, period_s)
         if ticks is None:
             return f"the energy counter hardly ticked around the window's {name}"
-        if any(
-            later.at_s - earlier.at_s > max(_LONGEST_GAP_TICKS * ticks.period_s, _LONGEST_GAP_S)
-            for earlier, later in pairwise(near)
-            if earlier.at_s - ticks.period_s <= edge_s <= later.at_s + ticks.period_s
-        ):
-            return f"the sampler missed the ticks of the counter at the window's {name}"
         if not any(start_s <= at_s <= end_s for at_s in ticks.times_s):
             return f"the energy counter didn't tick in the window of {end_s - start_s:.3f} s"
-        edge = _edge(readings, edge_s, side, ticks, period_s, sensors)
+        edge = (
+            None
+            if _lacks_ticks(near, ticks, edge_s)
+            else _edge(readings, edge_s, side, ticks, period_s, sensors)
+        )
         if edge is None:
             return f"the sampler missed the ticks of the counter at the window's {name}"
         edges.append(edge)
-        timings.append(ticks.timing)
+        grids.append(ticks)
     begin, end = edges
     slopes_mw = -begin.slope_mw, end.slope_mw
-    timing_mj2 = math.fsum(
-        slope_mw**2 * timing.grid_s2(at_s, at_s)
-        for slope_mw, timing, at_s in zip(slopes_mw, timings, (start_s, end_s), strict=True)
+    grid_mj2 = math.fsum(
+        slope_mw**2 * ticks.timing.grid_s2(at_s, at_s)
+        for slope_mw, ticks, at_s in zip(slopes_mw, grids, (start_s, end_s), strict=True)
     )
     if together:
-        timing_mj2 += 2 * math.prod(slopes_mw) * timings[0].grid_s2(start_s, end_s)
-    sd_mj = math.sqrt(begin.sd_mj**2 + end.sd_mj**2 + max(0.0, timing_mj2))
+        grid_mj2 += 2 * math.prod(slopes_mw) * grids[0].timing.grid_s2(start_s, end_s)
+    sd_mj = math.sqrt(begin.sd_mj**2 + end.sd_mj**2 + max(0.0, grid_mj2))
     return PowerEnergy(end.value_mj - begin.value_mj, sd_mj)
+
+
+def _lacks_ticks(near: Sequence[Point], ticks: Updates, edge_s: float) -> bool:
+    """Whether the sampler paused for long within a tick of the edge."""
+    longest_s = max(_LONGEST_GAP_TICKS * ticks.period_s, _LONGEST_GAP_S)
+    return any(
+        later.at_s - earlier.at_s > longest_s
+        for earlier, later in pairwise(near)
+        if earlier.at_s - ticks.period_s <= edge_s <= later.at_s + ticks.period_s
+    )
 
 
 def _edge(
@@ -204,8 +208,36 @@ def _edge(
     return counter_at(ticks, edge_s, side)
 
 
+def _add_power(
+    found: list[MethodEnergy],
+    reasons: list[str],
+    readings: _Readings,
+    start_s: float,
+    end_s: float,
+    period_s: float,
+    sensors: BoardSensors,
+) -> None:
+    """The energies by power: one by a running mean and one by short windows at most."""
+    for name, points, timing in (
+        ("power", readings.power, sensors.power),
+        ("instant", readings.instant, sensors.instant),
+    ):
+        if points and timing is not None:
+            method: EnergyMethod = "mean_power" if is_running_mean(timing) else "power"
+            if method not in {one.method for one in found}:
+                calibrated = f"{name}.window_s" in sensors.measured
+                energy = _by_power(points, start_s, end_s, period_s, timing, calibrated=calibrated)
+                _add(found, reasons, method, energy)
+
+
 def _by_power(
-    points: list[Point], start_s: float, end_s: float, period_s: float, timing: SensorTiming
+    points: list[Point],
+    start_s: float,
+    end_s: float,
+    period_s: float,
+    timing: SensorTiming,
+    *,
+    calibrated: bool,
 ) -> PowerEnergy | str:
     inside = sum(start_s <= point.at_s <= end_s for point in points)
     if inside < 2:
@@ -215,7 +247,7 @@ def _by_power(
     if gap_s > _LONGEST_GAP_S:
         return f"{gap_s:.3f} s of the window without a power sample"
     if is_running_mean(timing):
-        found = by_inversion(points, start_s, end_s, period_s, timing)
+        found = by_inversion(points, start_s, end_s, period_s, timing, calibrated=calibrated)
         return found or "power was not read for one averaging window after the end"
     return by_holding(points, start_s, end_s, period_s, timing)
 

@@ -15,14 +15,16 @@ from statistics import median
 from typing import NamedTuple
 
 from llem_sweep.results.sensors import SensorTiming
+from llem_sweep.sampling.grids import Timing
 from llem_sweep.sampling.shape import energy_between, has_no_gaps, power_steps, window_means
 from llem_sweep.sampling.ticks import Edge, counter_at
-from llem_sweep.sampling.updates import Point, Timing, Updates
+from llem_sweep.sampling.updates import Point, Updates
 
 _LONGEST_WINDOW_S = 1.0
 """The longest averaging window published, for a reading of which none is known."""
-_WINDOW = 0.02
-"""Standard uncertainty of an averaging window, as a share of it: it is published, or found in noise."""
+_WINDOW_FOUND, _WINDOW_PUBLISHED = 0.01, 0.04
+"""Standard uncertainty of an averaging window, as a share of it, where calibration found it on the board and where
+it is published for the generation."""
 _ROUNDING_MW = 0.3
 """Standard uncertainty of a reading in whole mW, which steady power rounds the same way every time."""
 _PATTERN, _MEDIANS = 1.0, 0.3
@@ -45,10 +47,20 @@ def is_running_mean(timing: SensorTiming) -> bool:
 
 
 def by_inversion(
-    points: Sequence[Point], start_s: float, end_s: float, sampling_s: float, timing: SensorTiming
+    points: Sequence[Point],
+    start_s: float,
+    end_s: float,
+    sampling_s: float,
+    timing: SensorTiming,
+    *,
+    calibrated: bool = False,
 ) -> PowerEnergy | None:
     """Energy between two moments from a running mean; None when it wasn't read from a window before the start to a
-    window after the end."""
+    window after the end.
+
+    ``calibrated`` says that the averaging window was found on the board itself. The energy depends on it, about
+    evenly between a window one update shorter and one longer; it is taken for a whole number of updates.
+    """
     means, period_s = window_means(points, sampling_s, timing)
     if timing.window_s is None or len(means) < 3:
         return None
@@ -61,10 +73,11 @@ def by_inversion(
     begin, end, powers = found
     pattern_mj = _pattern_sd(powers, whole) * period_s * math.sqrt(2)
     rounding_mj = _ROUNDING_MW * (end_s - start_s + timing.window_s)
-    # The energy moves in step with the window: by so much for two update periods more of it.
     nearby = [_unfolded_energy(means, other, start_s, end_s) for other in (whole - 1, whole + 1)]
     apart = [other[1].value_mj - other[0].value_mj for other in nearby if other is not None]
-    window_mj = _WINDOW * whole * (max(apart) - min(apart)) / 2 if apart else 0.0
+    known = _WINDOW_FOUND if calibrated else _WINDOW_PUBLISHED
+    rounded = timing.window_s / period_s / whole - 1
+    window_mj = math.hypot(known, rounded) * whole * (max(apart) - min(apart)) / 2 if apart else 0.0
     return PowerEnergy(
         end.value_mj - begin.value_mj, math.hypot(begin.sd_mj, end.sd_mj, pattern_mj, rounding_mj, window_mj)
     )
