@@ -51,11 +51,11 @@ test-extra: $(INSTALLED) ## the tests that need Debian packages (a browser, Prom
 	cat build/test-extra.log; exit $$code
 
 bench: $(BENCH_INSTALLED) ## every benchmark, one after the other
-	@for benchmark in benchmarks/*.py; do \
+	@short=0; for benchmark in benchmarks/*.py; do \
 	  [ -e "$$benchmark" ] || { echo 'make bench: there are no benchmarks' >&2; exit 1; }; \
 	  echo "== $$benchmark"; \
-	  $(BIN)/python "$$benchmark"; \
-	done
+	  $(BIN)/python "$$benchmark" || short=1; \
+	done; exit $$short
 
 constraints: ## pin the newest versions that fit pyproject.toml
 	python=$$($(FIND_PYTHON)); rm -rf build/constraints; "$$python" -m venv build/constraints
