@@ -167,7 +167,7 @@ def _figures(own: Sequence[Outcome]) -> list[str]:
         f"{half / found:.2f}",
         f"{fmean(abs(o.error) <= o.bound for o in own):.1%}",
         f"{max(abs(o.error) for o in own):.2%}",
-        f"{rms([o.difference for o in own]):.2%}",
+        f"{rms([o.difference for o in own]):.2%}" if own[0].board.tick_s else "–",
         f"{rms([o.polled for o in own]):.2%}",
     ]
 
