@@ -6,7 +6,8 @@ SHELL := bash
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-BENCH_INSTALLED := $(VENV)/.installed-bench
+# Apart from .venv: with the AMD binding that Zeus brings, Ray fails on machines without an AMD board.
+ZEUS := build/zeus
 HAS_GPU := nvidia-smi -L 2>/dev/null | grep -q '^GPU '
 
 # An interpreter that has this package and a torch for its GPU already may take the place of .venv:
@@ -50,7 +51,7 @@ test-extra: $(INSTALLED) ## the tests that need Debian packages (a browser, Prom
 	if [ $$code -eq 5 ]; then echo 'make test-extra: there are no such tests'; exit; fi; \
 	cat build/test-extra.log; exit $$code
 
-bench: $(BENCH_INSTALLED) ## every benchmark, one after the other
+bench: $(INSTALLED) $(ZEUS)/.installed ## every benchmark, one after the other
 	@short=0; for benchmark in benchmarks/*.py; do \
 	  [ -e "$$benchmark" ] || { echo 'make bench: there are no benchmarks' >&2; exit 1; }; \
 	  echo "== $$benchmark"; \
@@ -59,7 +60,7 @@ bench: $(BENCH_INSTALLED) ## every benchmark, one after the other
 
 constraints: ## pin the newest versions that fit pyproject.toml
 	python=$$($(FIND_PYTHON)); rm -rf build/constraints; "$$python" -m venv build/constraints
-	build/constraints/bin/pip install -e '.[dev,datasets,bench]'
+	build/constraints/bin/pip install -e '.[dev,datasets]' 'zeus>=0.16'
 	pins=$$(build/constraints/bin/pip freeze --all --exclude-editable --exclude pip); \
 	{ grep '^#' constraints.txt; sed -E 's/\+[a-z0-9.]+$$//' <<<"$$pins" | LC_ALL=C sort -f; } > build/constraints.txt
 	mv build/constraints.txt constraints.txt
@@ -86,6 +87,6 @@ $(INSTALLED): pyproject.toml constraints.txt | $(BIN)/pip
 	$(BIN)/pip install -c constraints.txt -e '.[dev]'
 	@touch $@
 
-$(BENCH_INSTALLED): $(INSTALLED)
-	$(BIN)/pip install -c constraints.txt -e '.[dev,bench]'
+$(ZEUS)/.installed: $(INSTALLED)
+	$(BIN)/pip install -c constraints.txt --upgrade --target $(ZEUS) zeus
 	@touch $@

@@ -21,8 +21,10 @@ def why_not() -> str | None:
     return None if compiler() else "the stand-in NVML library can't be built without a C compiler"
 
 
-def run_on(standin: StandIn, module: str, *arguments: object) -> Any:
+def run_on(standin: StandIn, module: str, *arguments: object, also: Path | None = None) -> Any:
     """Run ``python -m module`` with the library first on the loader's path; the JSON that it printed last.
+
+    It finds packages in ``also``, too.
 
     Raises CalledProcessError when it fails; what it wrote to stderr is then on this process's.
     """
@@ -30,7 +32,11 @@ def run_on(standin: StandIn, module: str, *arguments: object) -> Any:
         build_standin(Path(folder))
         environ = standin.environ(Path(folder))
         environ.pop("CUDA_VISIBLE_DEVICES", None)
-        paths = [str(_IMPORTED_FROM), *filter(None, [environ.get("PYTHONPATH")])]
+        paths = [
+            str(_IMPORTED_FROM),
+            *filter(None, [environ.get("PYTHONPATH")]),
+            *([str(also)] if also else []),
+        ]
         done = subprocess.run(
             [sys.executable, "-m", module, *map(str, arguments)],
             env=environ | {"PYTHONPATH": os.pathsep.join(paths)},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import random
 import subprocess
@@ -143,20 +142,3 @@ def test_a_trace_that_cannot_be_read_stops_the_process(standin_folder: Path, tex
     )
     assert done.returncode != 0
     assert "STANDIN_TRACES: can't read" in done.stderr
-
-
-@pytest.mark.skipif(importlib.util.find_spec("zeus") is None, reason="the PyPI package zeus isn't installed")
-def test_unmodified_zeus_measures_the_boards(standin_folder: Path) -> None:
-    script = """
-import json, time
-from zeus.monitor import ZeusMonitor
-monitor = ZeusMonitor(gpu_indices=[0, 1])
-monitor.begin_window("it", sync_execution=False)
-time.sleep(0.5)
-found = monitor.end_window("it", sync_execution=False)
-print(json.dumps([found.time, found.gpu_energy[0], found.gpu_energy[1]]))
-"""
-    standin = StandIn(traces=(Constant(100.0), Constant(300.0)))
-    seconds, first_j, second_j = run(script, standin.environ(standin_folder))
-    assert second_j == pytest.approx(3 * first_j, abs=0.01)
-    assert first_j == pytest.approx(100.0 * seconds, abs=100.0 * 0.1 + 1)
