@@ -11,8 +11,8 @@ idle         energy above idle, where a context costs power of its own; simulate
 faults       what is caught of faults put into whole measurements, and made up without any; simulated time
 cost         CPU time of sampling one and eight boards on the stand-in NVML library; real time, one minute
 
-``zeus`` needs the package that ``make bench`` installs, and both parts in real time a C compiler and a machine that
-isn't busy. The exit code is 1 when anything falls short of its limit, or can't be compared.
+``zeus`` needs the package that ``make bench`` installs, and both parts in real time a C compiler and a machine
+that isn't busy. The exit code is 1 when anything falls short of its limit, or can't be compared.
 """
 
 from __future__ import annotations

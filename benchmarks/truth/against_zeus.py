@@ -71,7 +71,7 @@ class Both(NamedTuple):
 
 def measured(given: Given) -> Section:
     """All windows in a process on the stand-in library."""
-    found = next(distributions(name="zeus", path=[str(ZEUS)]), None)
+    found = next(iter(distributions(name="zeus", path=[str(ZEUS)])), None)
     if found is None:
         return _uncompared(f"the PyPI package zeus isn't in {ZEUS}: `make bench` installs it there")
     versions = f"zeus {found.version}"
