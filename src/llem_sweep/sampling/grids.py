@@ -15,6 +15,10 @@ from typing import NamedTuple
 _SEARCH_STEPS = 40
 _PERIODS = 24
 """So many stand for all that suit."""
+_EVEN_ROOM = 0.75
+"""Updates count as even where the brackets leave a room of at least twice so many of their spacings."""
+_BENT = 1.3
+"""By how much more updates are uneven than the room says, since the grid that fits best bends towards them."""
 _LEAST_TO_FIT = 3
 """Over fewer periods the brackets tell nothing about the period."""
 
@@ -161,11 +165,11 @@ def _unevenness_s(room_s: float, spacing_s: float) -> float:
     """By how much updates come early or late, at most, when the brackets leave ``room_s`` for an even grid.
 
     Brackets end ``spacing_s`` apart on average, seen from the grid. Of updates uneven by up to J about
-    ``(J − x)² / (4 · J · spacing)`` have a bracket that ends x on the wrong side of it, and the room is −2x where
-    that is one. Even updates leave about two spacings, which are taken off, so that those count as even.
+    ``(J − x)² / (4 · J · spacing)`` have a bracket that ends x on the wrong side of it; the room is −2x where that
+    is one, and J follows from the room. Unevenness much below the spacing can't be told from none.
     """
-    lacking_s = spacing_s - room_s / 2
-    return lacking_s + 2 * math.sqrt(spacing_s * lacking_s) if lacking_s > 0 else 0.0
+    lacking_s = _EVEN_ROOM * spacing_s - room_s / 2
+    return _BENT * (lacking_s + 2 * math.sqrt(spacing_s * lacking_s)) if lacking_s > 0 else 0.0
 
 
 def _outermost(limits: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:

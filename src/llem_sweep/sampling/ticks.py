@@ -49,10 +49,10 @@ class _Weights(NamedTuple):
     second: float
 
 
-_BY_TREND = _Weights(0.015, 0.5, 0.0)
-_BY_EDGE = _Weights(0.015, 0.8, 3.9)
-_BY_STEP = _Weights(0.015, 0.04, 1.0)
-_BY_CHORD = _Weights(0.015, 0.9, 0.35)
+_BY_TREND = _Weights(0.01, 0.5, 0.0)
+_BY_EDGE = _Weights(0.01, 0.8, 3.9)
+_BY_STEP = _Weights(0.01, 0.04, 1.0)
+_BY_CHORD = _Weights(0.01, 0.9, 0.35)
 
 
 class Edge(NamedTuple):
