@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +9,7 @@ import pytest
 
 from llem_sweep.device.sensors import GENERATIONS
 from llem_sweep.device.traces import Constant
+from standin.run import run_script
 from standin.truth import StandIn, of_generation
 
 STANDIN = StandIn()
@@ -19,16 +17,7 @@ STANDIN = StandIn()
 
 def run(script: str, folder: Path, standin: StandIn = STANDIN, **settings: str) -> Any:
     """What ``script`` prints as JSON, its argument being board 2's UUID, where the stand-in is NVML."""
-    done = subprocess.run(
-        [sys.executable, "-c", script, standin.uuid(2)],
-        env=standin.environ(folder, **settings),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return run_script(script, standin.environ(folder, **settings), standin.uuid(2))
 
 
 ENERGY = """

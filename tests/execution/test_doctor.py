@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from llem_sweep.device.sensor_cache import FOLDER_VARIABLE, save_sensors
 from llem_sweep.device.sensors import GENERATIONS
 from llem_sweep.execution.doctor import BoardFindings, Examination, examine
 from llem_sweep.execution.torch_process import TorchStatus
+from standin.run import run_script
 from standin.truth import StandIn
 
 STANDIN = StandIn()
@@ -119,16 +119,8 @@ class Examined:
     """What was found by a doctor in a process of its own, and the folder it kept sensors in."""
 
     def __init__(self, environ: dict[str, str], *, calibrate: bool) -> None:
-        done = subprocess.run(
-            [sys.executable, "-c", EXAMINED, "calibrate" if calibrate else "look"],
-            env=environ,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        boards, problems, self.exit_code, self.library, self.told = json.loads(done.stdout)
+        found = run_script(EXAMINED, environ, "calibrate" if calibrate else "look")
+        boards, problems, self.exit_code, self.library, self.told = found
         self.boards: list[dict[str, Any]] = boards
         self.problems: list[str] = problems
 

@@ -441,6 +441,20 @@ def test_a_spoiled_experiment_is_kept_with_its_warnings_at_the_end_of_its_attemp
     ]
 
 
+@pytest.mark.parametrize(("kind", "attempts"), [("context", 2), ("cold", 1)])
+def test_a_cold_baseline_that_no_attempt_can_better_is_no_reason_to_try_again(
+    drive: Drive, kind: str, attempts: int
+) -> None:
+    doubt = MeasurementWarning.of(WarningCode.BASELINE_NOT_IDLE, "process 4711")
+    known = make_result().energy_breakdown
+    assert known is not None
+    breakdown = known.model_copy(update={"baseline_kind": kind})
+    outcome = Completed(make_result(measurement_warnings=(doubt,), energy_breakdown=breakdown), b"")
+    execution = ExecutionConfig(on_contamination="retry")
+    bench = drive([planned("a")], script={("a-1", 1): Script(outcome=outcome)}, execution=execution)
+    assert [each.attempt for each in bench.sink.kept][-1] == attempts
+
+
 def test_a_spoiled_experiment_is_kept_at_once_by_default(drive: Drive) -> None:
     bench = drive([planned("a")], workers=("w0",), script={("a-1", 1): Script(outcome=spoiled())})
     assert [each.attempt for each in bench.sink.kept] == [1]

@@ -147,3 +147,36 @@ def test_what_is_no_measurement_is_never_publishable(
     measured_on: str, energy_j: float | None, bound_j: float | None
 ) -> None:
     assert not judge(measured_on, energy_j, bound_j, ()).publishable
+
+
+def test_settling_is_judged_even_where_the_warm_up_alone_outlasted_the_floor() -> None:
+    clock = SimulatedClock()
+    long_warm_up = {"n_warmup": 24, "thermal_floor_seconds": 5.0, "settle_limit_seconds": 0.0}
+    result = measured(SimulatedGpu(0, clock), clock, warmup=long_warm_up)
+    assert result.warmup_result is not None
+    assert sum(result.warmup_result.latencies_ms) > 5_000
+    assert result.warmup_result.settled is False
+    assert WarningCode.THERMAL_DRIFT in codes(result)
+    clock = SimulatedClock()
+    waiting = long_warm_up | {"settle_limit_seconds": 240.0}
+    warm = measured(SimulatedGpu(0, clock), clock, warmup=waiting).warmup_result
+    assert warm is not None
+    assert warm.settled is True
+    assert warm.thermal_floor_wait_s > 20.0
+
+
+def test_idle_power_that_was_not_taken_alone_is_taken_again_for_the_next_experiment() -> None:
+    clock = SimulatedClock()
+    visitor = ForeignProcess(4711, 1000.0, 1020.0)
+    rig = Rig((SimulatedGpu(0, clock, faults=Faults(foreign=(visitor,))),), clock, node="here")
+    quick: dict[str, Any] = {
+        "model": "acme/made-up-7b",
+        "backend": "synthetic",
+        "synthetic": {"run_seconds": 12.0},
+        "baseline": {"duration_seconds": 10.0},
+        "warmup": {"n_warmup": 1, "thermal_floor_seconds": 0.0},
+    }
+    planned = PlannedExperiment("0" * 16, "1" * 16, ExperimentConfig.model_validate(quick), 1, {})
+    first, second = measure(planned, rig).result, measure(planned, rig).result
+    assert WarningCode.BASELINE_NOT_IDLE in codes(first)
+    assert WarningCode.BASELINE_NOT_IDLE not in codes(second)

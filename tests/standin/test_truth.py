@@ -7,7 +7,6 @@ import random
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,6 +14,7 @@ from llem_sweep.device.sensors import GENERATIONS
 from llem_sweep.device.simulated_sensors import SensorView
 from llem_sweep.device.traces import Constant, Cycle, Exponential, Ramp, Trace, Within, square
 from llem_sweep.results.sensors import BoardSensors, SensorTiming
+from standin.run import run_script
 from standin.truth import StandIn, of_generation
 
 WAVE = square(90.0, 390.0, 0.7, offset_s=0.123)
@@ -41,23 +41,10 @@ print(json.dumps(found))
 """
 
 
-def run(script: str, environ: dict[str, str], *arguments: str) -> Any:
-    done = subprocess.run(
-        [sys.executable, "-c", script, *arguments],
-        env=environ,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
 def assert_shows_the_truth(folder: Path, standin: StandIn, seed: int) -> None:
     draw = random.Random(seed)
     times_s = [draw.uniform(45.0, 75.0) for _ in range(200)]
-    found = run(SHOWN, standin.environ(folder), json.dumps(times_s))
+    found = run_script(SHOWN, standin.environ(folder), json.dumps(times_s))
     for at_s, readings in zip(times_s, found, strict=True):
         for board, reading in enumerate(readings):
             expected = standin.shown(board, at_s)
@@ -111,7 +98,7 @@ energy_mj = gpu.read(slow=False).energy_mj
 print(json.dumps([began_s, energy_mj, time.monotonic()]))
 """
     standin = StandIn(traces=(Constant(300.0),))
-    began_s, energy_mj, ended_s = run(script, standin.environ(standin_folder), standin.uuid(0))
+    began_s, energy_mj, ended_s = run_script(script, standin.environ(standin_folder), standin.uuid(0))
     assert 300.0 * (began_s - 0.1) <= energy_mj / 1000 <= 300.0 * ended_s
 
 
@@ -129,7 +116,7 @@ found[3] = fields[3].value.ullVal <= pynvml.nvmlDeviceGetTotalEnergyConsumption(
 print(json.dumps(found))
 """
     standin = of_generation(generation, (Constant(300.0),))
-    found = run(script, standin.environ(standin_folder), standin.uuid(0))
+    found = run_script(script, standin.environ(standin_folder), standin.uuid(0))
     assert found == [average, 300_000, "Not Supported", True, "Not Supported"]
 
 

@@ -202,7 +202,9 @@ class Driver:
         """Why a completed task is to be run again, if it is: as a failure of this attempt."""
         if self._execution.on_contamination == "keep" or isinstance(outcome, Failed):
             return None
-        found = contaminations(outcome.result.measurement_warnings)
+        breakdown = outcome.result.energy_breakdown
+        subtracted = breakdown.baseline_kind if breakdown is not None else None
+        found = contaminations(outcome.result.measurement_warnings, subtracted)
         if not found or task.attempt > self._execution.max_retries:
             return None
         listed = "; ".join(f"{warning.code.value}: {warning.message}" for warning in found)

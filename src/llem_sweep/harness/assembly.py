@@ -8,15 +8,14 @@ from typing import NamedTuple
 
 from llem_sweep.backends.protocol import LoadedModel
 from llem_sweep.config.experiment import ExperimentConfig
-from llem_sweep.harness.derived import Work, derived_fields, look_at
+from llem_sweep.harness.derived import Work, derived_fields
 from llem_sweep.harness.environment import snapshot
-from llem_sweep.harness.evidence import Seen, evidence
-from llem_sweep.harness.quality import Circumstances, energy_off
+from llem_sweep.harness.evidence import Seen
+from llem_sweep.harness.quality import Circumstances, Samples, energy_off
 from llem_sweep.harness.rig import Rig
 from llem_sweep.plan.types import PlannedExperiment
 from llem_sweep.results.experiment import ExperimentResult, measured_on
 from llem_sweep.results.parts import EffectiveConfig, SamplerInfo
-from llem_sweep.sampling.account import Account
 from llem_sweep.sampling.recording import Recording
 from llem_sweep.sampling.sidecar import encode_timeseries
 from llem_sweep.sampling.summary import WindowSummary
@@ -33,7 +32,7 @@ class Measured(NamedTuple):
 
 
 def assemble(
-    experiment: PlannedExperiment, rig: Rig, model: LoadedModel, seen: Seen, account: Account
+    experiment: PlannedExperiment, rig: Rig, model: LoadedModel, seen: Seen, samples: Samples
 ) -> Measured:
     """The result of ``experiment`` and its sidecar, from one window, one recording and one duration."""
     config, window = experiment.config, seen.window
@@ -48,10 +47,8 @@ def assemble(
     )
     about = _circumstances(config, rig, model, seen)
     where = measured_on(synthetic=about.synthetic, simulated=about.simulated, off_board=about.off_board)
-    proof = evidence(rig, seen)
-    samples = look_at(proof, account)
     effective = model.effective(config)
-    sidecar = encode_timeseries(proof, rig.boards, window.started, config.sampling.sidecar_hz)
+    sidecar = encode_timeseries(samples.evidence, rig.boards, window.started, config.sampling.sidecar_hz)
     result = ExperimentResult(
         experiment_id=experiment.experiment_id,
         measurement_config_hash=experiment.config_hash,

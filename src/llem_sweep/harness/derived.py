@@ -20,7 +20,7 @@ from llem_sweep.results.parts import (
 )
 from llem_sweep.results.verdict import judge
 from llem_sweep.results.warnings import MeasurementWarning
-from llem_sweep.sampling.account import Account, Evidence, IdleEstimate, Span
+from llem_sweep.sampling.account import Account, Evidence, IdleEstimate, IdleKind, Span, take_account
 from llem_sweep.sampling.energy import COVERAGE, ESTIMATOR_VERSION, EnergyEstimate
 from llem_sweep.sampling.host import host_energy
 from llem_sweep.sampling.summary import WindowSummary, summarise_window
@@ -40,13 +40,13 @@ class Work(NamedTuple):
     batches: int
 
 
-def look_at(evidence: Evidence, account: Account) -> Samples:
-    """What the samples of the window say besides energy."""
+def look_at(evidence: Evidence, subtract: IdleKind) -> Samples:
+    """Everything that the samples say."""
     window = evidence.window
     recording = evidence.recordings[window.recording]
     return Samples(
         evidence,
-        account,
+        take_account(evidence, subtract),
         summarise_window(recording, window.start_s, window.end_s),
         watch(recording, window.start_s, window.end_s),
     )

@@ -11,12 +11,17 @@ from llem_sweep.harness.window import Window
 from llem_sweep.sampling.account import Account, Evidence, IdleKind, Span
 from llem_sweep.sampling.baseline import Baseline
 from llem_sweep.sampling.recording import Recording
+from llem_sweep.sampling.watch import watch
 
 Identity = Literal["assigned", "confirmed", "none"]
 
 _DRIFT = 1.5
 _STEADY = 0.02
 """Idle power that moved by less than this share of it, beyond its bounds, is steady."""
+
+
+IDLE_UTILISATION_PCT = 5.0
+"""Mean utilisation from which a board isn't idle."""
 
 
 class Seen(NamedTuple):
@@ -56,3 +61,18 @@ def has_drifted(account: Account, kind: IdleKind) -> bool:
     powers_w = [power_w for power_w, _ in known]
     bound_w = _DRIFT * math.hypot(*(uncertainty_w for _, uncertainty_w in known))
     return max(powers_w) - min(powers_w) > bound_w + _STEADY * max(powers_w)
+
+
+def why_not_idle(evidence: Evidence, kind: IdleKind) -> str | None:
+    """Why the boards weren't idle, or not ours alone, while idle power was taken before the window; None if they
+    were."""
+    for span in evidence.spans:
+        if span.kind != kind or span.when != "before":
+            continue
+        seen = watch(evidence.recordings[span.recording], span.start_s, span.end_s)
+        if seen.foreign:
+            pids = ", ".join(map(str, sorted(seen.foreign)))
+            return f"other processes on the board during the baseline: {pids}"
+        if (seen.utilisation_pct or 0.0) > IDLE_UTILISATION_PCT:
+            return f"{seen.utilisation_pct:.0f} % utilisation while idle power was taken"
+    return None

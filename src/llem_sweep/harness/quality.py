@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from llem_sweep.config.experiment import BaselineConfig, ExperimentConfig, SamplingConfig, WarmupConfig
-from llem_sweep.harness.evidence import Identity, has_drifted
+from llem_sweep.harness.evidence import Identity, has_drifted, why_not_idle
 from llem_sweep.results.environment import BoardInfo
 from llem_sweep.results.parts import WarmupResult
 from llem_sweep.results.warnings import MeasurementWarning, WarningCode
 from llem_sweep.sampling.account import Account, Evidence
 from llem_sweep.sampling.summary import WindowSummary
-from llem_sweep.sampling.watch import Watch, watch
+from llem_sweep.sampling.watch import Watch
 
 SHORT_WINDOW_S = 10.0
 """Below this the sensors, not the model, dominate the number."""
@@ -23,8 +23,6 @@ WIDE_BOUND = 0.05
 UNSTABLE_BASELINE = 0.05
 GAP_PERIODS = 10
 """A gap of more sampling periods than this is a fault of the sampler."""
-IDLE_UTILISATION_PCT = 5.0
-"""Mean utilisation from which a board isn't idle."""
 DRIFT_C = 3.0
 """A board's leakage makes its power move by a fraction of a percent per degree."""
 CLOCK_CHANGE = 0.05
@@ -139,8 +137,8 @@ def _window(about: Circumstances, samples: Samples) -> Iterator[Doubt]:
 def _baseline(about: Circumstances, samples: Samples) -> Iterator[Doubt]:
     evidence, account = samples.evidence, samples.account
     if account.baseline_w is None:
-        why = "no reading of idle power" if about.baseline.enabled else "switched off"
-        yield WarningCode.BASELINE_MISSING, f"no baseline ({why}), so no adjusted energy"
+        reason = "no reading of idle power" if about.baseline.enabled else "switched off"
+        yield WarningCode.BASELINE_MISSING, f"no baseline ({reason}), so no adjusted energy"
         return
     for span in evidence.spans:
         if span.kind != account.subtracted or span.when != "before":
@@ -150,15 +148,8 @@ def _baseline(about: Circumstances, samples: Samples) -> Iterator[Doubt]:
                 WarningCode.BASELINE_SHORT,
                 f"idle power was taken for {span.duration_s:.1f} s, less than {SHORT_BASELINE_S:g} s",
             )
-        seen = watch(evidence.recordings[span.recording], span.start_s, span.end_s)
-        if seen.foreign:
-            pids = ", ".join(map(str, sorted(seen.foreign)))
-            yield WarningCode.BASELINE_NOT_IDLE, f"other processes on the board during the baseline: {pids}"
-        elif (seen.utilisation_pct or 0.0) > IDLE_UTILISATION_PCT:
-            yield (
-                WarningCode.BASELINE_NOT_IDLE,
-                f"{seen.utilisation_pct:.0f} % utilisation while idle power was taken",
-            )
+    if account.subtracted is not None and (why := why_not_idle(evidence, account.subtracted)):
+        yield WarningCode.BASELINE_NOT_IDLE, why
     if account.subtracted == "cold":
         yield WarningCode.BASELINE_COLD, "idle power without a context was subtracted"
     yield from _unstable(account)

@@ -15,7 +15,7 @@ from llem_sweep.harness.derived import Work, derived_fields, look_at
 from llem_sweep.harness.quality import Circumstances
 from llem_sweep.results.experiment import ExperimentResult, measured_on
 from llem_sweep.results.verdict import Verdict
-from llem_sweep.sampling.account import Evidence, take_account
+from llem_sweep.sampling.account import Evidence
 from llem_sweep.sampling.energy import ESTIMATOR_VERSION
 from llem_sweep.sampling.sidecar_reading import Decoded, SidecarError, decode_evidence
 
@@ -114,7 +114,7 @@ def _derived(result: ExperimentResult, about: Circumstances, evidence: Evidence)
     if extended is None or not extended.batch_count:
         raise _UnusableError("the result doesn't say how many batches it ran")
     work = Work(result.requests, result.input_tokens, result.output_tokens, 0, extended.batch_count)
-    samples = look_at(evidence, take_account(evidence, about.baseline.subtract))
+    samples = look_at(evidence, about.baseline.subtract)
     return derived_fields(about, samples, work, result.measured_on, result.start_time)
 
 

@@ -65,16 +65,19 @@ def settle(
     begun_s = now_s = rig.phases.mark(Phase.SETTLE).at_s
     state, judged_s = Settling(None), -math.inf
     requests, index = warm.requests, 0
-    while waits and (now_s < floor_s or (state.settled is False and now_s < limit_s)):
+    while waits:
+        if now_s >= floor_s:
+            if now_s >= judged_s + _JUDGE_EVERY_S:
+                sampler.check()
+                state, judged_s = settling(sampler.recording(), now_s), now_s
+            if state.settled is not False or now_s >= limit_s:
+                break
         latency_s, tally = _run_one(workload, model, rig, index)
         # A workload that takes no time at all would spin here and starve the sampler.
         rig.clock.sleep(0.001 - latency_s)
         requests += tally.requests
         index += 1
         now_s = rig.clock.monotonic()
-        if now_s >= floor_s and now_s >= judged_s + _JUDGE_EVERY_S:
-            sampler.check()
-            state, judged_s = settling(sampler.recording(), now_s), now_s
     found = {
         "thermal_floor_wait_s": rig.clock.monotonic() - begun_s,
         "settled": state.settled,

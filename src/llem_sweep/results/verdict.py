@@ -76,6 +76,13 @@ def judge(
     return Verdict(publishable=not because, because=tuple(because))
 
 
-def contaminations(warnings: Sequence[MeasurementWarning]) -> tuple[MeasurementWarning, ...]:
-    """Those of ``warnings`` that another attempt may be free of."""
-    return tuple(each for each in warnings if each.code in CONTAMINATING)
+def contaminations(
+    warnings: Sequence[MeasurementWarning], subtracted: str | None
+) -> tuple[MeasurementWarning, ...]:
+    """Those of ``warnings`` that another attempt on the same worker may be free of.
+
+    ``subtracted`` is the kind of idle power in use: the cold one is taken once in a worker's life, so that every
+    attempt there has the same.
+    """
+    lasting = {WarningCode.BASELINE_NOT_IDLE} if subtracted == "cold" else set()
+    return tuple(each for each in warnings if each.code in CONTAMINATING - lasting)
