@@ -40,7 +40,8 @@ from llem_sweep.plan.types import (
 )
 from llem_sweep.report.summary import BoardEnergy, energy_by_board, summary_table
 from llem_sweep.store.folder import SweepFolder
-from llem_sweep.store.records import RunSettings, SweepRecords, read_sweep
+from llem_sweep.store.records import RunSettings, SweepRecords
+from llem_sweep.store.sweeps import create_sweep, open_sweep, read_sweep
 
 if TYPE_CHECKING:
     import pyarrow
@@ -50,6 +51,7 @@ class SweepResult(NamedTuple):
     """What a sweep left behind."""
 
     folder: Path
+    """On this machine. Of a sweep in an object store, a copy that is gone once all of it is there."""
     table: pyarrow.Table
     """One row an experiment."""
     boards: tuple[BoardEnergy, ...]
@@ -62,6 +64,13 @@ class SweepResult(NamedTuple):
     warnings: tuple[str, ...]
     unpublishable: tuple[str, ...] = ()
     """Folders of the results that had to be publishable and aren't."""
+    uri: str | None = None
+    """Where the sweep is kept, if in an object store; without credentials."""
+
+    @property
+    def place(self) -> str:
+        """Where the sweep is kept, as ``--resume`` takes it."""
+        return self.uri or str(self.folder)
 
     @property
     def exit_code(self) -> int:
@@ -109,6 +118,8 @@ def run_sweep(
 ) -> SweepResult:
     """Run ``sweep`` on every GPU of a cluster, or complete the folder ``resume``, and persist each result.
 
+    ``output`` and ``resume`` are paths, or URIs of an object store (``s3://bucket/folder``, text).
+
     The folder is made before anything is started. Each outcome is on disk before the next event is looked at, so
     whatever dies, ``resume`` goes on from the folder. Where it runs (simulated or not, inline or not, which
     cluster) is fixed when the folder is made; resuming repeats it. With ``require_publishable`` nothing more is
@@ -118,8 +129,8 @@ def run_sweep(
     """
     clock, view = SystemClock(), view or SilentView()
     asked = RunSettings(simulate_gpus, inline, address, version("llem-sweep"))
-    with _open_folder(sweep, asked, output, resume, clock) as folder:
-        view.message(f"results go to {folder.path}")
+    with _open_folder(sweep, asked, output, resume, clock, view) as folder:
+        view.message(f"results go to {folder.place}")
         waiting = folder.plan._replace(experiments=folder.unsettled())
         if not waiting.experiments:
             return _finish(folder, (), Ending.FINISHED, require_publishable)
@@ -171,7 +182,7 @@ def dry_run(
 
 
 def report_sweep(folder: str | Path) -> SweepResult:
-    """What is in a sweep's folder now, without running anything; works while the sweep runs, too."""
+    """What is in a sweep's folder (a path or a URI) now, without running anything; works while it runs, too."""
     return _result(read_sweep(folder), refused=(), interrupted=False)
 
 
@@ -198,13 +209,18 @@ def run_experiment(config: ExperimentConfig, *, simulate_gpus: bool = False) -> 
 
 @contextmanager
 def _open_folder(
-    sweep: SweepConfig | None, asked: RunSettings, output: str | Path, resume: str | Path | None, clock: Clock
+    sweep: SweepConfig | None,
+    asked: RunSettings,
+    output: str | Path,
+    resume: str | Path | None,
+    clock: Clock,
+    view: SweepView,
 ) -> Iterator[SweepFolder]:
     """The sweep's folder: a new one, or the one to resume, checked against what was asked for."""
     if resume is not None:
-        folder = SweepFolder.open(resume, clock)
+        folder = open_sweep(resume, clock, view.message)
     elif sweep is not None:
-        folder = SweepFolder.create(output, plan_sweep(sweep), asked, sweep.source, clock)
+        folder = create_sweep(output, plan_sweep(sweep), asked, sweep.source, clock, view.message)
     else:
         raise ConfigError("nothing to run: give a sweep, or a folder to resume")
     try:
@@ -213,7 +229,7 @@ def _open_folder(
         yield folder
     except LlemSweepError as error:
         if folder.settled() or folder.attempts():
-            error.add_note(f"What was finished is kept; go on with --resume {folder.path}")
+            error.add_note(f"What was finished is kept; go on with --resume {folder.place}")
         elif resume is None:
             # Nothing was begun: a folder left behind would only be one more to clean up.
             folder.discard()
@@ -235,7 +251,7 @@ def _check_unchanged(folder: SweepFolder, sweep: SweepConfig | None, asked: RunS
     if changes:
         listed = "\n".join(f"  {change}" for change in changes)
         raise ResumeError(
-            f"{folder.path} was made from something else:\n{listed}\nRun it as a new sweep instead."
+            f"{folder.place} was made from something else:\n{listed}\nRun it as a new sweep instead."
         )
 
 
@@ -273,6 +289,7 @@ def _finish(
     folder.write_summary(result.table)
     event = "ended" if ending is Ending.FINISHED else str(ending)
     folder.journal(event, completed=result.completed, failed=result.failed)
+    folder.flush()
     return result
 
 
@@ -299,4 +316,5 @@ def _result(
             for name, result in results
             if require_publishable and not (result.verdict and result.verdict.publishable)
         ),
+        uri=folder.place if folder.place != str(folder.path) else None,
     )

@@ -32,8 +32,8 @@ class Run(NamedTuple):
     """How run_sweep was called."""
 
     sweep: SweepConfig | None
-    output: Path
-    resume: Path | None
+    output: Path | str
+    resume: Path | str | None
     where: Where
     require_publishable: bool = False
 
@@ -47,8 +47,8 @@ class FakeLibrary:
         self.loaded: list[tuple[Path, tuple[str, ...]]] = []
         self.runs: list[Run] = []
         self.dry_runs: list[Where] = []
-        self.reports: list[Path] = []
-        self.verified: list[Path] = []
+        self.reports: list[Path | str] = []
+        self.verified: list[Path | str] = []
         self.verify_report = VerifyReport(())
         self.examinations: list[tuple[bool, int | None]] = []
 
@@ -60,8 +60,8 @@ class FakeLibrary:
         self,
         sweep: SweepConfig | None,
         *,
-        output: Path,
-        resume: Path | None,
+        output: Path | str,
+        resume: Path | str | None,
         where: Where,
         require_publishable: bool,
         view: SweepView,
@@ -80,11 +80,11 @@ class FakeLibrary:
             plan, Admission(plan.experiments, ()), ClusterShape((NodeShape("here", 1, 2.0, "H100"),))
         )
 
-    def report_sweep(self, folder: Path) -> SweepResult:
+    def report_sweep(self, folder: Path | str) -> SweepResult:
         self.reports.append(folder)
         return self.result
 
-    def verify_results(self, folder: Path) -> VerifyReport:
+    def verify_results(self, folder: Path | str) -> VerifyReport:
         self.verified.append(folder)
         return self.verify_report
 

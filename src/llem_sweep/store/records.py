@@ -38,9 +38,12 @@ class Settled(NamedTuple):
 class SweepRecords:
     """The plan, the settings and every outcome stored in a sweep's folder."""
 
-    def __init__(self, path: Path, plan: SweepPlan, settings: RunSettings) -> None:
+    def __init__(self, path: Path, plan: SweepPlan, settings: RunSettings, place: str | None = None) -> None:
         """Without looking for outcomes: :meth:`scan` does that."""
         self.path = path
+        """The folder on this machine, which for a sweep in an object store is a copy."""
+        self.place = place or str(path)
+        """Where the sweep is kept, as users give it: a path or a URI."""
         self.plan = plan
         self.settings = settings
         self._planned = {experiment.experiment_id for experiment in plan.experiments}
@@ -88,8 +91,9 @@ class SweepRecords:
                 elif (entry / FAILURE).is_file():
                     failed.append((entry.name, load_failure(entry)))
         except StoreError as exc:
+            told = str(exc).replace(str(self.path), self.place)
             raise ResumeError(
-                f"{self.path} is damaged: {exc}; move that folder away to run it again"
+                f"{self.place} is damaged: {told}; move that folder away to run it again"
             ) from exc
         for folder, record in sorted(failed, key=lambda each: (each[1].time, each[1].attempt)):
             self.note_failed(record, folder)
@@ -111,12 +115,12 @@ class SweepRecords:
             self._settled.setdefault(record.experiment_id, Settled("failed", folder))
 
 
-def read_sweep(path: Path | str) -> SweepRecords:
-    """The sweep stored at ``path``.
+def read_sweep_folder(path: Path, place: str | None = None) -> SweepRecords:
+    """The sweep in the folder ``path``, which users call ``place``.
 
     Raises ResumeError when ``path`` isn't a sweep's folder, or is damaged.
     """
-    records = SweepRecords(*read_sweep_head(Path(path)))
+    records = SweepRecords(*read_sweep_head(path), place)
     records.scan()
     return records
 
