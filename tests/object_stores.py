@@ -1,7 +1,7 @@
 """Object stores for tests: one in memory that fails when told to, and moto's S3 server on this machine.
 
-As a program, ``object_stores.py PORT`` runs that server; each line on its standard input, ``stop`` or ``start``, stops
-or starts it, with all that it holds, and is answered by a line.
+As a program, ``object_stores.py PORT`` runs that server; each line on its standard input, ``stop`` or ``start``,
+stops or starts it, with all that it holds, and is answered by a line.
 """
 
 from __future__ import annotations

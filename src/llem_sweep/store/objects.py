@@ -19,6 +19,9 @@ AT_ONCE = 8
 
 _UNSAFE = {"", ".", ".."}
 """Parts of a name that would lead elsewhere once it is a path."""
+_WHOLE_OR_NOTHING = {"s3", "gcs", "abfs"}
+"""File systems in which nobody sees an object before all of it is written; in others, a move makes it so."""
+_PARTIAL = ".partial"
 
 
 class Entry(NamedTuple):
@@ -69,16 +72,16 @@ class ArrowStore:
         return self._uri
 
     def put(self, name: str, data: bytes) -> None:
-        # The whole content is at hand, because a stream left by an exception would commit what it got so far.
         path = f"{self._root}/{name}"
+        if self._filesystem.type_name in _WHOLE_OR_NOTHING:
+            self._write(path, data)
+            return
         try:
-            stream = self._filesystem.open_output_stream(path)
+            self._write(path + _PARTIAL, data)
         except FileNotFoundError:
-            # Some file systems behind a URI have real folders.
             self._filesystem.create_dir(path.rpartition("/")[0], recursive=True)
-            stream = self._filesystem.open_output_stream(path)
-        with stream:
-            stream.write(data)
+            self._write(path + _PARTIAL, data)
+        self._filesystem.move(path + _PARTIAL, path)
 
     def get(self, name: str) -> bytes:
         with self._filesystem.open_input_stream(f"{self._root}/{name}") as stream:
@@ -90,10 +93,11 @@ class ArrowStore:
 
         top = f"{self._root}/{under}".rstrip("/")
         found = self._filesystem.get_file_info(FileSelector(top, recursive=True, allow_not_found=True))
+        names = {info.path[len(self._root) + 1 :]: info for info in found if info.type == FileType.File}
         return {
-            info.path[len(self._root) + 1 :]: Entry(info.size, info.mtime or datetime.now(UTC))
-            for info in found
-            if info.type == FileType.File and _UNSAFE.isdisjoint(info.path.split("/"))
+            name: Entry(info.size, info.mtime or datetime.now(UTC))
+            for name, info in names.items()
+            if _UNSAFE.isdisjoint(name.split("/")) and not name.endswith(_PARTIAL)
         }
 
     def delete(self, name: str) -> None:
@@ -104,6 +108,11 @@ class ArrowStore:
 
     def below(self, name: str) -> ArrowStore:
         return ArrowStore(self._filesystem, f"{self._root}/{name}", self._uri.below(name))
+
+    def _write(self, path: str, data: bytes) -> None:
+        # All of the content is at hand: a stream left by an exception would commit what it got so far.
+        with self._filesystem.open_output_stream(path) as stream:
+            stream.write(data)
 
 
 def open_store(uri: StoreUri) -> ArrowStore:

@@ -198,8 +198,9 @@ class StoreMirror:
 
     def _what_waits(self) -> str:
         number = len(self._outcomes)
+        wait = "outcome waits" if number == 1 else "outcomes wait"
         return (
-            f"{number} {'outcome waits' if number == 1 else 'outcomes wait'} in {self._spool.path}; on this machine"
+            f"{number} {wait} in {self._spool.path}; on this machine"
             f" llem-sweep --resume {shlex.quote(self._store.uri.shown)} uploads what waits"
         )
 

@@ -59,11 +59,16 @@ class StoreUri(NamedTuple):
     @property
     def secrets(self) -> tuple[str, ...]:
         """The parts that :attr:`shown` leaves out, as they might turn up in another library's message."""
-        user = self.authority.rpartition("@")[0]
-        hidden = [each for each in (user, *user.split(":")) if each != self._user_shown()]
+        users, hidden = [self.authority.rpartition("@")[0]], []
         for key, value in parse_qsl(self.query):
-            hidden += re.findall(r"//([^/@]*)@", value) if key in _SHOWN_OPTIONS else [value]
-        given = {part for text in hidden for part in (text, unquote(text), quote(text)) if part}
+            if key in _SHOWN_OPTIONS:
+                users += re.findall(r"//([^/@]*)@", value)
+            else:
+                hidden.append(value)
+        for user in users:
+            hidden += [part for part in (user, *user.split(":")) if part != self._user_shown()]
+        spellings = {text for part in hidden for text in (part, unquote(part), quote(part, safe=""))}
+        given = {text for text in spellings if len(text) > 2}  # shorter ones would tear words apart
         return tuple(sorted(given, key=len, reverse=True))
 
     @property
