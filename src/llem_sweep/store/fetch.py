@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from llem_sweep.errors import OutputError, StoreError
 from llem_sweep.store.objects import AT_ONCE, ObjectStore, open_store, unreachable
-from llem_sweep.store.uri import StoreUri, inside, parse_place
+from llem_sweep.store.uri import StoreUri, inside, parse_place, retold
 
 
 class LocalCopy(NamedTuple):
@@ -29,7 +29,7 @@ class LocalCopy(NamedTuple):
 
     def told(self, text: str) -> str:
         """``text`` with the place that users know instead of the copy."""
-        return text if self.uri is None else text.replace(str(self.path), self.uri.shown)
+        return text if self.uri is None else retold(text, self.path, self.uri.shown)
 
 
 @contextmanager

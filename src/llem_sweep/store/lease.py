@@ -8,6 +8,7 @@ longer than that between looking at its lease and writing an object may still wr
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -44,23 +45,15 @@ class Lease:
 
     def take(self) -> None:
         """Take the lease. Raises ResumeError when another run holds it, OSError when the store fails."""
-        for left in reversed(range(_TRIES)):
-            rivals = self._claim_and_look()
-            if not rivals:
-                break
+        try:
+            self._give_way_or_claim()
+            began_s = self._clock.monotonic()
+            self._store.put(self._held, self._content())
             self._store.delete(self._claim)
-            held = [name for name in rivals if name.endswith(_HELD)]
-            if held or not left:
-                holder = self._holder((held or rivals)[0])
-                raise ResumeError(
-                    f"another run is working on {self._store.uri.shown} ({holder}): wait for it, or stop it first;"
-                    f" {LEASE_S:.0f} s after it died, it no longer counts"
-                )
-            # Both have seen each other: whoever comes back first gets it.
-            self._clock.sleep(random.uniform(0.5, 3.0))
-        began_s = self._clock.monotonic()
-        self._store.put(self._held, self._content())
-        self._store.delete(self._claim)
+        except OSError:
+            with contextlib.suppress(OSError):  # the failure to report is the first one
+                self._store.delete(self._claim)
+            raise
         self._note_renewed(began_s)
 
     def tick(self) -> None:
@@ -89,6 +82,23 @@ class Lease:
         """Let another run have it, unless one has it already. Raises OSError."""
         if self.lost is None:
             self._store.delete(self._held)
+
+    def _give_way_or_claim(self) -> None:
+        """Leave a claim that no other stands against. Raises as :meth:`take` does."""
+        for left in reversed(range(_TRIES)):
+            rivals = self._claim_and_look()
+            if not rivals:
+                return
+            self._store.delete(self._claim)
+            held = [name for name in rivals if name.endswith(_HELD)]
+            if held or not left:
+                holder = self._holder((held or rivals)[0])
+                raise ResumeError(
+                    f"another run is working on {self._store.uri.shown} ({holder}): wait for it, or stop it first;"
+                    f" {LEASE_S:.0f} s after it died, it no longer counts"
+                )
+            # Both have seen each other: whoever comes back first gets it.
+            self._clock.sleep(random.uniform(0.5, 3.0))
 
     def _claim_and_look(self) -> list[str]:
         """Write the claim, remove what is void; returns the leases and claims of others that aren't."""

@@ -16,6 +16,7 @@ from llem_sweep.results.experiment import ExperimentResult
 from llem_sweep.results.failure import FailureRecord
 from llem_sweep.store.layout import FAILURE, PLAN, RESULT, SETTINGS
 from llem_sweep.store.read import load_result
+from llem_sweep.store.uri import retold
 
 
 class RunSettings(NamedTuple):
@@ -91,7 +92,7 @@ class SweepRecords:
                 elif (entry / FAILURE).is_file():
                     failed.append((entry.name, load_failure(entry)))
         except StoreError as exc:
-            told = str(exc).replace(str(self.path), self.place)
+            told = retold(str(exc), self.path, self.place)
             raise ResumeError(
                 f"{self.place} is damaged: {told}; move that folder away to run it again"
             ) from exc

@@ -53,7 +53,8 @@ class StoreMirror:
         self._files: dict[str, None] = {}
         self._down: str | None = None
         self._pause_s = PAUSE_S
-        self._retry_s = self._journal_due_s = self._advanced_s = clock.monotonic()
+        self._retry_s = self._advanced_s = clock.monotonic()
+        self._journal_due_s = self._retry_s + JOURNAL_S
         self._flushing = self._closed = self._told_what_waits = False
         self._tickers: list[Ticker] = []
         self._pool = ThreadPoolExecutor(AT_ONCE, "llem-sweep-upload")
@@ -110,14 +111,14 @@ class StoreMirror:
         if self._closed:
             return
         self._stop()
-        self._retry_s = self._clock.monotonic()
-        self._flushing = True
-        self.tick()
+        if not self._told_what_waits:  # else the store has had its chance
+            self._flushing, self._retry_s = True, self._clock.monotonic()
+            self.tick()
+            try:
+                self._lease.release()
+            except OSError as exc:
+                self._note_down(exc)
         self._pool.shutdown()
-        try:
-            self._lease.release()
-        except OSError as exc:
-            self._note_down(exc)
         if not self.waiting():
             self._spool.remove()
         elif not self._told_what_waits:
@@ -130,7 +131,14 @@ class StoreMirror:
 
     def tick(self) -> None:
         """Upload what waits, unless the store failed just now. From one thread at a time; never raises."""
-        if self._lease.lost is not None or self._clock.monotonic() < self._retry_s:
+        if self._lease.lost is not None or not self.waiting():
+            return
+        now_s = self._clock.monotonic()
+        if not self._lease.fresh():
+            self._note_down(self._lapsed())
+            self._retry_s = now_s  # once it is renewed, the store is back
+            return
+        if now_s < self._retry_s:
             return
         try:
             self._upload()
@@ -145,10 +153,6 @@ class StoreMirror:
             outcomes, files = list(self._outcomes), list(self._files)
         now_s = self._clock.monotonic()
         journal = self._journal.waiting() and (self._flushing or now_s >= self._journal_due_s)
-        if not (outcomes or files or journal):
-            return
-        if not self._lease.fresh():
-            raise OSError(self._lease.trouble or "the lease isn't renewed yet")
         # A few at a time: once the store fails, nothing more is begun.
         for start in range(0, len(outcomes), AT_ONCE):
             for _ in self._pool.map(self._upload_outcome, outcomes[start : start + AT_ONCE]):
@@ -165,7 +169,7 @@ class StoreMirror:
         files = sorted(file.name for file in (self._spool.path / folder).iterdir())
         for name in sorted(files, key=lambda name: name in (RESULT, FAILURE)):
             if not self._lease.fresh():
-                raise OSError(self._lease.trouble or "the lease isn't renewed")
+                raise self._lapsed()
             self._store.put(f"{folder}/{name}", (self._spool.path / folder / name).read_bytes())
         with self._lock:
             self._spool.note_uploaded(folder)
@@ -179,6 +183,9 @@ class StoreMirror:
         except OSError:
             self.add_file(name)
             raise
+
+    def _lapsed(self) -> OSError:
+        return OSError(self._lease.trouble or "the lease isn't renewed")
 
     def _note_down(self, exc: OSError) -> None:
         reason = why(exc, self._store.uri)

@@ -134,6 +134,12 @@ def inside(place: str, *names: str) -> str:
     return where.shown
 
 
+def retold(text: str, copy: Path, place: str) -> str:
+    """``text`` about files in ``copy`` as one about the same files in ``place``, of which it is a copy."""
+    named = re.compile(re.escape(str(copy)) + r"((?:/[^/\s:;,()]+)*)")
+    return named.sub(lambda found: inside(place, *found.group(1).split("/")[1:]), text)
+
+
 def as_given(text: str) -> Path | str:
     """``text`` from a command line, as the library takes it: URIs as they are, and paths."""
     return text if _URI.match(text) else Path(text)
