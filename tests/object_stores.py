@@ -82,6 +82,7 @@ class S3Server:
         self._process = process
         self._port = port
         self._buckets = itertools.count()
+        self._open = False
 
     def new_bucket(self) -> str:
         """The URI of a new bucket, with the options that lead to this server."""
@@ -102,11 +103,15 @@ class S3Server:
 
     def stop(self) -> None:
         """Let nobody in; what is stored stays."""
-        self._order("stop")
+        if self._open:
+            self._open = False
+            self._order("stop")
 
     def start(self) -> None:
         """Let everybody in again."""
-        self._order("start")
+        if not self._open:
+            self._order("start")
+            self._open = True
 
     def _order(self, word: str) -> None:
         assert self._process.stdin is not None

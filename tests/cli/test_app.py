@@ -139,6 +139,25 @@ def test_resuming_needs_no_file_and_checks_one_that_is_given(library: FakeLibrar
     ]
 
 
+def test_uris_arrive_as_they_are_written(library: FakeLibrary, grid: str) -> None:
+    place = "s3://bucket/runs?region=eu-west-1"
+    assert main([grid, "--output", place], library) == 0
+    assert main(["--resume", place], library) == 0
+    assert main(["report", place], library) == 0
+    assert main(["verify", place], library) == 0
+    assert [(run.output, run.resume) for run in library.runs] == [(place, None), (Path("results"), place)]
+    assert (library.reports, library.verified) == ([place], [place])
+
+
+def test_the_credentials_of_a_uri_are_not_repeated(
+    library: FakeLibrary, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--resume", "s3://key:sesame@bucket/x", "--output", "out"], library) == 2
+    said = capsys.readouterr().err
+    assert "--resume goes on in s3://bucket/x" in said
+    assert "sesame" not in said
+
+
 def test_a_dry_run_runs_nothing(library: FakeLibrary, grid: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([grid, "--dry-run", "--simulate-gpus", "3"], library) == 0
     assert library.runs == []

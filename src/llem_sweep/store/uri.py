@@ -136,6 +136,8 @@ def inside(place: str, *names: str) -> str:
 
 def retold(text: str, copy: Path, place: str) -> str:
     """``text`` about files in ``copy`` as one about the same files in ``place``, of which it is a copy."""
+    if place == str(copy):
+        return text
     named = re.compile(re.escape(str(copy)) + r"((?:/[^/\s:;,()]+)*)")
     return named.sub(lambda found: inside(place, *found.group(1).split("/")[1:]), text)
 
