@@ -17,8 +17,8 @@ from llem_sweep.config.identity import config_hash, experiment_id
 from llem_sweep.config.sweep import SweepConfig
 from llem_sweep.errors import ConfigError, LlemSweepError, NoGpuError, ResumeError
 from llem_sweep.execution.connect import open_cluster, wanted_address
-from llem_sweep.execution.driver import Ending
-from llem_sweep.execution.execute import execute
+from llem_sweep.execution.driver import Ending, Orders
+from llem_sweep.execution.execute import baselines_s, execute
 from llem_sweep.execution.inline import local_shape
 from llem_sweep.execution.progress import FailureNote, Progress, SweepView
 from llem_sweep.execution.tally import Tally
@@ -136,15 +136,13 @@ def run_sweep(
             if not folder.settled():
                 _require_work(admission)
             tally = _tally(folder, admission, clock, view)
-            ending = execute(
-                admission.admitted,
-                cluster,
-                folder,
+            orders = Orders(
                 waiting.execution,
-                clock,
-                tally,
                 require_publishable=require_publishable,
+                completed_before=tally.done > 0,
+                baseline_s=baselines_s(admission.admitted),
             )
+            ending = execute(admission.admitted, cluster, folder, orders, clock, tally)
         return _finish(folder, admission.refused, ending, require_publishable)
 
 

@@ -147,7 +147,7 @@ class SweepFolder(SweepRecords):
 
     def discard(self) -> None:
         """Remove a folder in which nothing was begun. Raises StoreError when it holds any outcome."""
-        if self._settled or self._attempts:
+        if self._settled or self._tried:
             raise StoreError(f"{self.path} holds results, so it isn't removed")
         self.close()
         shutil.rmtree(self.path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -14,6 +15,7 @@ from llem_sweep.plan.serial import plan_from_json
 from llem_sweep.plan.types import PlannedExperiment, SweepPlan
 from llem_sweep.results.experiment import ExperimentResult
 from llem_sweep.results.failure import FailureRecord
+from llem_sweep.results.outcome import FailureKind
 from llem_sweep.store.layout import FAILURE, PLAN, RESULT, SETTINGS
 from llem_sweep.store.read import load_result
 
@@ -45,7 +47,7 @@ class SweepRecords:
         self.settings = settings
         self._planned = {experiment.experiment_id for experiment in plan.experiments}
         self._settled: dict[str, Settled] = {}
-        self._attempts: dict[str, int] = {}
+        self._tried: defaultdict[str, Counter[FailureKind]] = defaultdict(Counter)
         self._failures: list[str] = []
 
     def settled(self) -> dict[str, Settled]:
@@ -58,9 +60,13 @@ class SweepRecords:
             planned for planned in self.plan.experiments if planned.experiment_id not in self._settled
         )
 
+    def tried(self) -> dict[str, Counter[FailureKind]]:
+        """Failed attempts by experiment id and kind; what a user cut off isn't counted."""
+        return {experiment_id: Counter(kinds) for experiment_id, kinds in self._tried.items()}
+
     def attempts(self) -> dict[str, int]:
         """How often each experiment has failed, by id; what a user cut off isn't counted."""
-        return dict(self._attempts)
+        return {experiment_id: kinds.total() for experiment_id, kinds in self._tried.items()}
 
     def completed(self, experiment_id: str) -> str | None:
         """Name of the folder that holds the experiment's result; None when there is none."""
@@ -106,7 +112,7 @@ class SweepRecords:
         """Count ``folder`` in."""
         self._failures.append(folder)
         if record.counts:
-            self._attempts[record.experiment_id] = self._attempts.get(record.experiment_id, 0) + 1
+            self._tried[record.experiment_id][record.kind] += 1
         if record.settles:
             self._settled.setdefault(record.experiment_id, Settled("failed", folder))
 
