@@ -14,7 +14,7 @@ import pytest
 
 from factories import make_plan
 from llem_sweep.cli.app import main
-from llem_sweep.cli.library import Where
+from llem_sweep.cli.library import Going, Where
 from llem_sweep.config.sweep import SweepConfig
 from llem_sweep.errors import ConfigError, DeviceError, LlemSweepError, NoGpuError, Problem, StoreError
 from llem_sweep.execution.doctor import Examination
@@ -36,6 +36,7 @@ class Run(NamedTuple):
     resume: Path | None
     where: Where
     require_publishable: bool = False
+    going: Going = Going()
 
 
 class FakeLibrary:
@@ -62,11 +63,12 @@ class FakeLibrary:
         *,
         output: Path,
         resume: Path | None,
+        going: Going,
         where: Where,
         require_publishable: bool,
         view: SweepView,
     ) -> SweepResult:
-        self.runs.append(Run(sweep, output, resume, where, require_publishable))
+        self.runs.append(Run(sweep, output, resume, where, require_publishable, going))
         if self.error is not None:
             raise self.error
         view.message("results go to somewhere")

@@ -67,6 +67,8 @@ class NodeShape(NamedTuple):
     board: str | None = None
     """NVML's name of its boards."""
     board_memory_mb: float | None = None
+    driver: str | None = None
+    """Version of its NVIDIA driver."""
 
 
 class ClusterShape(NamedTuple):
