@@ -43,10 +43,7 @@ class Continuation(NamedTuple):
 
     def waiting(self, folder: SweepRecords) -> SweepPlan:
         """What of the plan is to be run."""
-        settled = folder.settled().keys() - self.retried
-        return self.plan._replace(
-            experiments=tuple(each for each in self.plan.experiments if each.experiment_id not in settled)
-        )
+        return self.plan._replace(experiments=folder.unsettled(self.plan, self.retried))
 
 
 def check_request(resuming: Resuming, *, sweep: bool, resume: bool) -> None:
@@ -98,8 +95,9 @@ def adopt(folder: SweepFolder, step: Continuation, cluster: ClusterShape | None)
     others than the folder's results were measured with, and that isn't accepted.
     """
     accepted = list(step.accepted)
+    waiting = step.waiting(folder).experiments
     if cluster is not None:
-        metered = any(each.config.gpus for each in step.waiting(folder).experiments)
+        metered = any(each.config.gpus for each in waiting)
         now = surroundings_here(cluster, installed_packages(), boards=metered)
         differing = surrounding_changes(folder.surroundings(), now)
         if differing and not step.accept_changes:
@@ -112,7 +110,7 @@ def adopt(folder: SweepFolder, step: Continuation, cluster: ClusterShape | None)
     if accepted:
         folder.journal("changes_accepted", changes=accepted)
     if step.extension is not None:
-        told += _extend(folder, step.extension, step.source)
+        told += _extend(folder, step.extension, step.source, {each.experiment_id for each in waiting})
     if step.retried:
         folder.retry(step.retried)
         folder.journal("retry_failed", experiments=sorted(step.retried))
@@ -133,11 +131,9 @@ def _other_places(kept: RunSettings, asked: RunSettings) -> list[str]:
     return changes
 
 
-def _extend(folder: SweepFolder, extension: Extension, source: str) -> list[str]:
+def _extend(folder: SweepFolder, extension: Extension, source: str, waiting: set[str]) -> list[str]:
     if extension.plan == folder.plan:
         return ["the file adds nothing"]
-    settled = folder.settled()
-    open_ = sum(each.experiment_id not in settled for each in extension.left)
     name = folder.extend(extension.plan, source)
     folder.journal(
         "extended",
@@ -145,11 +141,12 @@ def _extend(folder: SweepFolder, extension: Extension, source: str) -> list[str]
         added=[each.experiment_id for each in extension.added],
         settings=extension.settings,
     )
-    told = [f"{_experiments(len(extension.added))} added, from what is kept as {name}"]
+    told = [f"{_experiments(len(extension.added))} added; the file is kept as {name}"]
     if extension.left:
+        to_run = sum(each.experiment_id in waiting for each in extension.left)
         told.append(
-            f"{_experiments(len(extension.left))} planned before aren't in the file; they stay, and what of them"
-            f" isn't done is run: {open_}"
+            f"planned before and not in the file: {_experiments(len(extension.left))}; all of them stay, and"
+            f" {to_run} of them will be run"
         )
     return [*told, *(f"from now on: {change}" for change in extension.settings)]
 

@@ -141,6 +141,15 @@ def test_resuming_needs_no_file_and_checks_one_that_is_given(library: FakeLibrar
     ]
 
 
+def test_how_a_folder_is_gone_on_with_arrives(library: FakeLibrary, grid: str) -> None:
+    assert main([grid, "--resume", "/results/x", "--extend"], library) == 0
+    assert main(["--resume", "/results/x", "--accept-changes", "--retry-failed"], library) == 0
+    assert [run.going for run in library.runs] == [
+        Going(extend=True),
+        Going(accept_changes=True, retry_failed=True),
+    ]
+
+
 def test_a_dry_run_runs_nothing(library: FakeLibrary, grid: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([grid, "--dry-run", "--simulate-gpus", "3"], library) == 0
     assert library.runs == []
@@ -255,6 +264,10 @@ def test_ctrl_c_before_the_sweep_has_begun_is_an_interrupt(
         ("--resume x --dry-run", "leave --resume out"),
         ("--resume x --output y", "leave --output out"),
         ("--resume x --set n=1", "give a sweep file"),
+        ("--resume x --extend", "--extend adds to x what a sweep file plans"),
+        ("GRID --extend", "--extend goes on in a folder: give --resume DIR"),
+        ("GRID --accept-changes", "--accept-changes goes on in a folder"),
+        ("GRID --retry-failed", "--retry-failed goes on in a folder"),
         ("GRID --inline --address auto", "leave --address out"),
         ("GRID --simulate-gpus 2 --address auto", "leave --address out"),
         ("GRID -q -v", "opposites"),

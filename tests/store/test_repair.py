@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -34,7 +34,7 @@ def used(folder: SweepFolder) -> SweepFolder:
 
 
 @pytest.fixture(autouse=True)
-def nothing_made_up_is_left(tmp_path: Path) -> object:
+def nothing_made_up_is_left(tmp_path: Path) -> Iterator[None]:
     """Made-up samples under their true digest would be taken for measured ones when all tests are over."""
     yield
     shutil.rmtree(tmp_path / "out", ignore_errors=True)

@@ -63,10 +63,13 @@ class SweepRecords:
         """Experiments that are done with, by id."""
         return dict(self._settled)
 
-    def unsettled(self) -> tuple[PlannedExperiment, ...]:
-        """Experiments that aren't, in planned order."""
+    def unsettled(
+        self, plan: SweepPlan | None = None, retried: Collection[str] = ()
+    ) -> tuple[PlannedExperiment, ...]:
+        """Experiments that aren't, in planned order; of ``plan`` if given, and as if ``retried`` ones weren't."""
+        settled = self._settled.keys() - set(retried)
         return tuple(
-            planned for planned in self.plan.experiments if planned.experiment_id not in self._settled
+            planned for planned in (plan or self.plan).experiments if planned.experiment_id not in settled
         )
 
     def attempts(self) -> dict[str, int]:
