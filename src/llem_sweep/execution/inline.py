@@ -131,5 +131,5 @@ def local_shape(simulate_gpus: int | None, *, inline: bool) -> ClusterShape:
         boards = tuple(board for board in boards if board.uuid in allowed)
     memory_mb = min((board.memory_total_mb for board in boards if board.memory_total_mb), default=None)
     board, driver = (boards[0].name, boards[0].driver_version) if boards else (None, None)
-    node = NodeShape(name, len(boards), cpus, board, memory_mb, driver)
+    node = NodeShape(name, len(boards), cpus, board, memory_mb, driver=driver)
     return ClusterShape((node,), inline=inline)

@@ -201,7 +201,7 @@ def _shape(name: str, resources: Mapping[str, float], report: NodeReport, simula
     first = report.boards[0] if report.boards else None
     board, driver = (first.name, first.driver_version) if first else (None, None)
     memory_mb = min((info.memory_total_mb for info in report.boards if info.memory_total_mb), default=None)
-    return NodeShape(name, gpus, cpus, board, memory_mb, driver)
+    return NodeShape(name, gpus, cpus, board, memory_mb, driver=driver)
 
 
 def node_seats(node: Node, gpus: int, baseline_s: float, cpu_workers: int, simulated: bool) -> Iterator[Seat]:

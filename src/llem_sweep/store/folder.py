@@ -152,7 +152,7 @@ class SweepFolder(SweepRecords):
         the sweep file that it comes from, is kept. Raises OutputError."""
         with self._resumable():
             name = self._keep_source(source.encode("utf-8", "replace"))
-            write_file(self.path / layout.PLAN, plan_to_json(plan).encode())
+            self._put(layout.PLAN, plan_to_json(plan).encode())
         self._follow(plan)
         self._labels = layout.model_labels(each.config.model for each in plan.experiments)
         return name
@@ -164,7 +164,7 @@ class SweepFolder(SweepRecords):
         """
         folders = {folder for folder, key in self._failures.items() if key in experiments}
         with self._resumable():
-            write_file(self.path / layout.RETRIED, retried_to_json(self._retried | folders).encode())
+            self._put(layout.RETRIED, retried_to_json(self._retried | folders).encode())
         self._retried |= folders
         for key in experiments:
             self._settled.pop(key)
@@ -176,7 +176,7 @@ class SweepFolder(SweepRecords):
         if settings == self.settings:
             return
         with self._resumable():
-            write_file(self.path / layout.SETTINGS, settings_to_json(settings).encode())
+            self._put(layout.SETTINGS, settings_to_json(settings).encode())
         self.settings, self._surroundings = settings, settings.surroundings
 
     def write_summary(self, table: pa.Table) -> None:
@@ -216,22 +216,22 @@ class SweepFolder(SweepRecords):
 
     def _keep_source(self, content: bytes) -> str:
         """Write ``content`` under the first free name, unless the last one taken holds just that."""
-        last = layout.SOURCE
+        last = name = layout.SOURCE
         for name in layout.sources():
-            file = self.path / name
-            if not file.exists():
+            if not (self.path / name).exists():
                 break
             last = name
-        if self._holds(last, content):
-            return last
-        write_file(self.path / name, content)
+        try:
+            if last != name and (self.path / last).read_bytes() == content:
+                return last
+        except OSError as exc:
+            raise StoreError(f"can't read {self.path / last}: {exc.strerror or exc}") from exc
+        self._put(name, content)
         return name
 
-    def _holds(self, name: str, content: bytes) -> bool:
-        try:
-            return (self.path / name).read_bytes() == content
-        except OSError:
-            return False  # gone or unreadable: it is written anew
+    def _put(self, name: str, content: bytes) -> None:
+        """Create or replace a file of the sweep."""
+        write_file(self.path / name, content)
 
     def _refuse_another(self, experiment_id: str) -> None:
         if experiment_id not in self._planned:
