@@ -158,5 +158,6 @@ def local_shape(simulate_gpus: int | None, *, inline: bool) -> ClusterShape:
         allowed = set(resolve_assigned(tokens, boards))
         boards = tuple(board for board in boards if board.uuid in allowed)
     memory_mb = min((board.memory_total_mb for board in boards if board.memory_total_mb), default=None)
-    node = NodeShape(name, len(boards), cpus, boards[0].name if boards else None, memory_mb, workers=workers)
+    board, driver = (boards[0].name, boards[0].driver_version) if boards else (None, None)
+    node = NodeShape(name, len(boards), cpus, board, memory_mb, workers=workers, driver=driver)
     return ClusterShape((node,), inline=inline)

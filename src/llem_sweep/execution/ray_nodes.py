@@ -172,9 +172,10 @@ def node_shape(name: str, node: Mapping[str, Any], report: NodeReport, simulated
     accelerator = node.get("Labels", {}).get(ACCELERATOR)
     if simulated:
         return NodeShape(name, gpus, cpus, "Simulated GPU", accelerator=accelerator)
-    board = report.boards[0].name if report.boards else None
+    first = report.boards[0] if report.boards else None
+    board, driver = (first.name, first.driver_version) if first else (None, None)
     memory_mb = min((info.memory_total_mb for info in report.boards if info.memory_total_mb), default=None)
-    return NodeShape(name, gpus, cpus, board, memory_mb, accelerator)
+    return NodeShape(name, gpus, cpus, board, memory_mb, accelerator, driver=driver)
 
 
 def startable_nodes() -> tuple[NodeShape, ...]:

@@ -71,6 +71,8 @@ class NodeShape(NamedTuple):
     """Ray's name for the kind of its boards, for example ``H100``."""
     workers: int | None = None
     """Most workers at once, each with the whole of its share; None for as many as there are boards for."""
+    driver: str | None = None
+    """Version of its NVIDIA driver."""
 
 
 class ClusterShape(NamedTuple):
