@@ -179,22 +179,78 @@ def test_a_sweep_in_which_nothing_was_begun_leaves_nothing(home: Home) -> None:
     assert home.files() == {}
 
 
-def test_a_damaged_outcome_is_refused_by_its_place(home: Home) -> None:
+def write_over(place: str, content: bytes | None) -> None:
+    """Put other content in the file at ``place``, or remove it."""
+    if "://" not in place:
+        Path(place).unlink()
+        if content is not None:
+            Path(place).write_bytes(content)
+        return
+    folder, _, options = place.partition("?")
+    store = store_at(f"{folder.rpartition('/')[0]}?{options}")
+    name = folder.rpartition("/")[2]
+    store.delete(name)
+    if content is not None:
+        store.put(name, content)
+
+
+def test_a_damaged_outcome_is_refused_to_readers_by_its_place(home: Home) -> None:
     with home.create() as folder:
         name = commit(folder, 0)
-    damaged = inside(folder.place, name)
-    if "://" in damaged:
-        store_at(damaged).put("result.json", b"{")
-    else:
-        (Path(damaged) / "result.json").write_text("{")
-    file = inside(damaged, "result.json")
-    with pytest.raises(ResumeError, match="is damaged") as caught:
-        open_sweep(folder.place, SimulatedClock(), print)
-    assert f"{file} isn't whole JSON" in str(caught.value)
-    for read, what in ((load_result, damaged), (load_results, folder.place), (read_sweep, folder.place)):
-        with pytest.raises((StoreError, ResumeError)) as caught_too:
+    file = inside(folder.place, name, "result.json")
+    write_over(file, b"{")
+    one = inside(folder.place, name)
+    for read, what in ((load_result, one), (load_results, folder.place), (read_sweep, folder.place)):
+        with pytest.raises((StoreError, ResumeError)) as caught:
             read(what)
-        assert f"{file} isn't whole JSON" in str(caught_too.value)
+        assert f"{file} isn't whole JSON" in str(caught.value)
+
+
+@pytest.mark.parametrize(("part", "content"), [("result.json", b"{"), ("timeseries.parquet", None)])
+def test_a_damaged_outcome_is_moved_aside_by_the_run_that_goes_on(
+    home: Home, part: str, content: bytes | None
+) -> None:
+    with home.create() as folder:
+        name = commit(folder, 0)
+        commit(folder, 1)
+    file = inside(folder.place, name, part)
+    write_over(file, content)
+    top = "grid_2026-03-04T05-06-07"
+    before = home.files()
+    damaged = {each: data for each, data in before.items() if each.startswith(f"{top}/{name}/")}
+    with open_sweep(folder.place, SimulatedClock(wall=START), print) as again:
+        assert len(again.repairs) == 1
+        assert file in again.repairs[0]
+        assert f"kept in .damaged/{name}, and its experiment runs again" in again.repairs[0]
+        assert [planned.experiment_id for planned in again.unsettled()] == [
+            folder.plan.experiments[number].experiment_id for number in (0, 2)
+        ]
+        commit(again, 0)
+    after = home.files()
+    for each, data in damaged.items():
+        assert after[each.replace(f"{top}/", f"{top}/.damaged/", 1)] == data
+    assert load_results(folder.place).num_rows == 2
+    with open_sweep(folder.place, SimulatedClock(wall=START), print) as last:
+        assert (last.repairs, len(last.settled())) == ((), 2)
+
+
+def test_what_a_run_is_told_before_it_goes_on_is_known_to_the_next(home: Home) -> None:
+    with home.create(2) as folder:
+        fail(folder, 0)
+        folder.retry([folder.plan.experiments[0].experiment_id])
+        folder.extend(make_plan(3), "model: n\n")
+        folder.keep_surroundings({"torch": ("2.13.0",)})
+        seen = read_sweep(folder.place)
+        assert len(seen.plan.experiments) == len(seen.unsettled()) == 3
+        with reopen(folder) as again:
+            assert again.plan == make_plan(3)
+            assert len(again.unsettled()) == 3
+            assert again.settings.surroundings == {"torch": ("2.13.0",)}
+            commit(again, 2)
+            again.extend(make_plan(4), "model: n\n")
+    names = {name.partition("/")[2] for name in home.files()}
+    assert names >= {"sweep.yaml", "sweep-2.yaml", "retried.json"}
+    assert "sweep-3.yaml" not in names
 
 
 def test_half_an_experiment_counts_for_nothing(home: Home) -> None:

@@ -244,17 +244,48 @@ def test_an_outcome_moved_away_in_the_store_is_run_again(world: World) -> None:
         ]
 
 
-def test_a_damaged_outcome_is_refused_by_its_place_in_the_store(world: World) -> None:
+def test_a_sweep_that_cannot_be_used_is_refused_by_its_place_in_the_store(world: World) -> None:
     with world.create() as folder:
         name = commit(folder, 0)
         folder.flush()
-    file = f"runs/grid_2026-03-04T05-06-07/{name}/result.json"
-    world.disk.objects[file] = (b"{", world.disk.objects[file][1]._replace(size=1))
-    with pytest.raises(ResumeError, match=f"is damaged: {PLACE}/{name}/result.json isn't whole JSON"):
+    top = "runs/grid_2026-03-04T05-06-07"
+    world.disk.objects[f"{top}/copy/result.json"] = world.disk.objects[f"{top}/{name}/result.json"]
+    world.disk.objects[f"{top}/copy/timeseries.parquet"] = world.disk.objects[
+        f"{top}/{name}/timeseries.parquet"
+    ]
+    refusal = f"{PLACE} can't be used: .* both hold the result of"
+    with pytest.raises(ResumeError, match=refusal):
         world.open()
-    with pytest.raises(ResumeError, match=f"is damaged: {PLACE}/{name}/result.json"):
+    with pytest.raises(ResumeError, match=refusal):
         read_from_store(MemoryStore(world.disk, PLACE))
     assert not [name for name in world.names() if name.startswith(".lease/")], "nobody is kept out"
+
+
+def test_a_waiting_outcome_damaged_here_is_moved_aside_into_the_store(world: World) -> None:
+    first = world.on("a").create()
+    world.disk.down = True
+    name = commit(first, 0)
+    (first.path / name / "result.json").write_text("{")
+    first.close()
+    world.disk.down = False
+    with world.on("a").open() as again:
+        assert len(again.repairs) == 1
+        assert again.settled() == {}
+    assert world.outcomes() == {f".damaged/{name}/result.json"}
+    assert f".damaged/{name}/timeseries.parquet" in world.names()
+
+
+def test_what_a_run_could_not_tell_the_store_stops_it_and_is_forgotten(world: World) -> None:
+    with world.on("a").create() as folder:
+        folder.commit(PLAN.experiments[0], 1, make_failed(), final=True, worker="w")
+        folder.flush()
+        world.disk.down = True
+        with pytest.raises(OutputError, match=r"can't use mem://.*--resume mem://"):
+            folder.retry([PLAN.experiments[0].experiment_id])
+    world.disk.down = False
+    with world.on("a").open() as again:
+        assert len(again.settled()) == 1
+        assert again.retried() == frozenset()
 
 
 def test_half_an_upload_counts_for_nothing_and_is_cleared_away(world: World) -> None:

@@ -6,20 +6,23 @@ The store is the truth about what is in it; what waits here from an earlier run 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
 from llem_sweep.errors import ResumeError, StoreError
 from llem_sweep.store.atomic import write_file
 from llem_sweep.store.layout import (
+    DAMAGED,
     FAILURE,
     JOURNAL_SEGMENTS,
     LEASE,
     PLAN,
     RESULT,
+    RETRIED,
     SETTINGS,
-    SOURCE,
     candidates,
+    sources,
 )
 from llem_sweep.store.objects import Entry, ObjectStore, get_all
 from llem_sweep.store.read import load_result
@@ -61,7 +64,10 @@ def gather(store: ObjectStore, entries: Mapping[str, Entry], spool: Spool) -> tu
     missing = [
         f"{folder}/{marker}" for folder, marker in stored.items() if _differs(spool, folder, marker, entries)
     ]
-    head = [name for name in (SOURCE, SETTINGS, PLAN) if name in entries]
+    for name in (SETTINGS, PLAN, RETRIED, *_sources(spool)):
+        if name not in entries:
+            (spool.path / name).unlink(missing_ok=True)
+    head = [name for name in entries if "/" not in name]
     for name, content in get_all(store, head + missing).items():
         (spool.path / name).parent.mkdir(exist_ok=True)
         write_file(spool.path / name, content)
@@ -69,6 +75,11 @@ def gather(store: ObjectStore, entries: Mapping[str, Entry], spool: Spool) -> tu
         spool.note_uploaded(folder)
     _remove_halves(store, entries, stored)
     return _drop_superseded(spool)
+
+
+def _sources(spool: Spool) -> list[str]:
+    """Sweep files here."""
+    return list(takewhile(lambda name: (spool.path / name).exists(), sources()))
 
 
 def _forget_what_was_removed(spool: Spool, stored: Mapping[str, str]) -> None:
@@ -96,7 +107,7 @@ def _remove_halves(store: ObjectStore, entries: Mapping[str, Entry], stored: Map
     """Delete what uploads that never came to an end have left; what waits here is uploaded anew."""
     for name in entries:
         folder, slash, _ = name.partition("/")
-        if slash and folder not in (JOURNAL_SEGMENTS, LEASE) and folder not in stored:
+        if slash and folder not in (JOURNAL_SEGMENTS, LEASE, DAMAGED) and folder not in stored:
             store.delete(name)
 
 

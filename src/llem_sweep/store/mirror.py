@@ -19,7 +19,16 @@ class Mirror(Protocol):
         """An experiment's folder is complete."""
 
     def add_file(self, name: str) -> None:
-        """A file was made or replaced."""
+        """A file was made or replaced that tells nothing new."""
+
+    def put_file(self, name: str) -> None:
+        """A file was made or replaced that other runs have to know of: it is in place on return."""
+
+    def set_aside(self, folder: str, kept: Path) -> None:
+        """A damaged experiment's folder was moved to ``kept``, in the sweep's folder for those."""
+
+    def keeps_sidecar(self, folder: str) -> bool:
+        """Whether the samples of an experiment are kept elsewhere, and no longer here."""
 
     def flush(self) -> None:
         """Wait until all is where it is kept. Raises when something has to wait for another run."""
@@ -45,6 +54,15 @@ class NoMirror:
 
     def add_file(self, name: str) -> None:
         """In place already."""
+
+    def put_file(self, name: str) -> None:
+        """In place already."""
+
+    def set_aside(self, folder: str, kept: Path) -> None:
+        """Moved already."""
+
+    def keeps_sidecar(self, folder: str) -> bool:
+        return False
 
     def flush(self) -> None:
         """Nothing waits."""

@@ -25,7 +25,6 @@ from llem_sweep.store.gather import check_sweep, gather, outcomes_in
 from llem_sweep.store.lease import Lease
 from llem_sweep.store.objects import ObjectStore, unreachable
 from llem_sweep.store.records import RunSettings, SweepRecords, read_sweep_folder
-from llem_sweep.store.segments import JournalSegments
 from llem_sweep.store.spool import Spool, spool_folder
 from llem_sweep.store.upload import StoreMirror
 from llem_sweep.store.uri import StoreUri
@@ -53,12 +52,11 @@ def create_in_store(
     Raises OutputError, with nothing left behind.
     """
     with _reaching(top.uri), ExitStack() as undo:
-        claimed = _claim_new(top, layout.sweep_folder(plan.name, clock.now()), clock)
-        store, spool, lease = claimed
+        store, spool, lease = _claim_new(top, layout.sweep_folder(plan.name, clock.now()), clock)
         undo.callback(spool.remove)
         undo.callback(spool.lock.close)
         undo.callback(lease.release)
-        mirror = _mirror(claimed, clock, tell)
+        mirror = StoreMirror(store, spool, lease, {}, clock, tell)
         folder = SweepFolder.fill(spool.path, plan, settings, source, spool.lock, clock, mirror)
         undo.pop_all()
         undo.callback(folder.discard)
@@ -84,8 +82,9 @@ def open_in_store(store: ObjectStore, clock: Clock, tell: Callable[[str], None])
         undo.callback(lease.release)
         recovered = recover(spool.path, (layout.RESULT, layout.FAILURE))
         # Listed again: whoever held the lease may have written until it was taken.
-        superseded = gather(store, store.entries(), spool)
-        mirror = _mirror(_Claimed(store, spool, lease), clock, tell)
+        entries = store.entries()
+        superseded = gather(store, entries, spool)
+        mirror = StoreMirror(store, spool, lease, entries, clock, tell)
         undo.pop_all()
         folder = SweepFolder.continued(spool.path, spool.lock, clock, mirror)
         undo.callback(folder.close)
@@ -113,7 +112,8 @@ def read_from_store(store: ObjectStore) -> SweepRecords:
             entries = store.entries()
             check_sweep(entries, store.uri)
             outcomes = [f"{folder}/{marker}" for folder, marker in outcomes_in(entries).items()]
-            fetch(store, [layout.PLAN, layout.SETTINGS, *outcomes], path)
+            head = [name for name in (layout.PLAN, layout.SETTINGS, layout.RETRIED) if name in entries]
+            fetch(store, head + outcomes, path)
         records = read_sweep_folder(path, store.uri.shown)
         undo.pop_all()
     weakref.finalize(records, shutil.rmtree, path)
@@ -142,12 +142,6 @@ def _claim_new(top: ObjectStore, name: str, clock: Clock) -> _Claimed:
         spool.lock.close()
         spool.remove()
     raise AssertionError("there is always another name")
-
-
-def _mirror(claimed: _Claimed, clock: Clock, tell: Callable[[str], None]) -> StoreMirror:
-    store, spool, lease = claimed
-    journal = JournalSegments(spool.path, store, spool.token, store.entries(layout.JOURNAL_SEGMENTS))
-    return StoreMirror(store, spool, lease, journal, clock, tell)
 
 
 @contextmanager

@@ -46,6 +46,10 @@ class Spool:
     def forget(self, folder: str) -> None:
         """Remove ``folder``, which the store no longer holds or another outcome has superseded. Raises OSError."""
         shutil.rmtree(self.path / folder)
+        self.note_gone(folder)
+
+    def note_gone(self, folder: str) -> None:
+        """Remember that ``folder`` isn't in the store any more. Raises OSError."""
         if folder in self.uploaded:
             self.uploaded.remove(folder)
             write_file(self.path / UPLOADED, "".join(f"{name}\n" for name in sorted(self.uploaded)).encode())

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import shlex
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 from llem_sweep.clock import Clock, Ticker
 from llem_sweep.errors import OutputError
-from llem_sweep.store.layout import FAILURE, RESULT
+from llem_sweep.store.layout import DAMAGED, FAILURE, RESULT, TIMESERIES, candidates
 from llem_sweep.store.lease import Lease
-from llem_sweep.store.objects import AT_ONCE, ObjectStore, why
+from llem_sweep.store.objects import AT_ONCE, Entry, ObjectStore, unreachable, why
 from llem_sweep.store.segments import JournalSegments
 from llem_sweep.store.spool import Spool
 
@@ -27,6 +28,7 @@ PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
 """Before the first retry, doubled each time; and at most."""
 FLUSH_LIMIT_S = 60.0
 """How long the end of a sweep waits for a store that takes nothing."""
+_MARKERS = {RESULT, FAILURE}
 
 
 class StoreMirror:
@@ -37,15 +39,17 @@ class StoreMirror:
         store: ObjectStore,
         spool: Spool,
         lease: Lease,
-        journal: JournalSegments,
+        entries: Mapping[str, Entry],
         clock: Clock,
         tell: Callable[[str], None],
     ) -> None:
-        """``lease`` is taken; ``tell`` is called, from any thread, when the store fails and when it is back."""
+        """``lease`` is taken; ``entries`` lists ``store``; ``tell`` is called, from any thread, when the
+        store fails and when it is back."""
         self._store = store
         self._spool = spool
         self._lease = lease
-        self._journal = journal
+        self._journal = JournalSegments(spool.path, store, spool.token, entries)
+        self._sidecars = {name.rpartition("/")[0] for name in entries if name.endswith(f"/{TIMESERIES}")}
         self._clock = clock
         self._tell = tell
         self._lock = threading.Lock()
@@ -83,6 +87,32 @@ class StoreMirror:
         with self._lock:
             self._files[name] = None
 
+    def put_file(self, name: str) -> None:
+        self.check()
+        with self._reaching():
+            self._store.put(name, (self._spool.path / name).read_bytes())
+
+    def set_aside(self, folder: str, kept: Path) -> None:
+        """Move what the store has of ``folder`` as well, and keep what was here with it."""
+        self.check()
+        with self._reaching():
+            taken = {name.split("/")[1] for name in self._store.entries(DAMAGED)}
+            place = f"{DAMAGED}/{next(name for name in candidates(kept.name) if name not in taken)}"
+            stored = [name.rpartition("/")[2] for name in self._store.entries(folder)]
+            parts = {name: self._store.get(f"{folder}/{name}") for name in stored}
+            parts |= {file.name: file.read_bytes() for file in kept.iterdir() if file.name not in parts}
+            for name, data in parts.items():
+                self._store.put(f"{place}/{name}", data)
+            # Without its marker the folder counts for nothing, whatever is left of it.
+            for name in sorted(stored, key=lambda name: name not in _MARKERS):
+                self._store.delete(f"{folder}/{name}")
+            self._spool.note_gone(folder)
+        with self._lock:
+            self._outcomes.pop(folder, None)
+
+    def keeps_sidecar(self, folder: str) -> bool:
+        return folder in self._spool.uploaded and folder in self._sidecars
+
     def flush(self) -> None:
         """Wait until all is in the store, or the store has taken nothing for ``FLUSH_LIMIT_S``."""
         self._flushing = True
@@ -111,16 +141,19 @@ class StoreMirror:
         if self._closed:
             return
         self._stop()
+        released = False
         if not self._told_what_waits:  # else the store has had its chance
             self._flushing, self._retry_s = True, self._clock.monotonic()
             self.tick()
             try:
                 self._lease.release()
+                released = True
             except OSError as exc:
                 self._note_down(exc)
         self._pool.shutdown()
         if not self.waiting():
-            self._spool.remove()
+            if released:  # else the next run here needs the name of the lease
+                self._spool.remove()
         elif not self._told_what_waits:
             self._tell(self._what_waits())
 
@@ -167,7 +200,7 @@ class StoreMirror:
 
     def _upload_outcome(self, folder: str) -> None:
         files = sorted(file.name for file in (self._spool.path / folder).iterdir())
-        for name in sorted(files, key=lambda name: name in (RESULT, FAILURE)):
+        for name in sorted(files, key=lambda name: name in _MARKERS):
             if not self._lease.fresh():
                 raise self._lapsed()
             self._store.put(f"{folder}/{name}", (self._spool.path / folder / name).read_bytes())
@@ -183,6 +216,15 @@ class StoreMirror:
         except OSError:
             self.add_file(name)
             raise
+
+    @contextmanager
+    def _reaching(self) -> Iterator[None]:
+        try:
+            if not self._lease.fresh():
+                raise self._lapsed()
+            yield
+        except OSError as exc:
+            raise OutputError(unreachable(self._store.uri, exc)) from exc
 
     def _lapsed(self) -> OSError:
         return OSError(self._lease.trouble or "the lease isn't renewed")
