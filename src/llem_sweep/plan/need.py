@@ -33,3 +33,17 @@ def need_of(config: ExperimentConfig) -> Need:
     wanted = config.accelerator or ()
     accelerators = (wanted,) if isinstance(wanted, str) else tuple(sorted(wanted))
     return Need(config.gpus, processes, parallelism, accelerators)
+
+
+def fits(offered: Need, asked: Need) -> bool:
+    """Whether a worker that offers ``offered`` can run what asks for ``asked``.
+
+    Width, processes and parallelism must be the same; of the kinds of board asked for, the worker's must be one.
+    """
+    if (offered.gpus, offered.processes, offered.parallelism) != (
+        asked.gpus,
+        asked.processes,
+        asked.parallelism,
+    ):
+        return False
+    return not asked.accelerators or not set(asked.accelerators).isdisjoint(offered.accelerators)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from math import ceil
-
 from llem_sweep.config.experiment import ExperimentConfig
+from llem_sweep.plan.workload import planned_workload
 
 LEAST_TIMEOUT_S = 600.0
 """Never less than this: the limit finds what hangs, it doesn't rank what is slow."""
@@ -21,23 +20,14 @@ def default_timeout_s(config: ExperimentConfig) -> float:
     a generous time for its prompt tokens and decoding steps; for the synthetic backend the time it is told to
     take. Not less than ten minutes.
     """
-    warmup_batches = 0
-    floor_s = settle_s = 0.0
-    if config.warmup.enabled:
-        warmup = config.warmup
-        warmup_batches = max(warmup.n_warmup, warmup.max_prompts if warmup.convergence_detection else 0)
-        if warmup.thermal_floor_seconds:
-            floor_s = warmup.thermal_floor_seconds
-            settle_s = warmup.settle_limit_seconds
-    batch_size = config.pytorch.batch_size if config.backend == "pytorch" else 1
-    batches = ceil(config.n / batch_size)
+    work = planned_workload(config)
     if config.backend == "synthetic":
-        work_s = config.synthetic.run_seconds * (1 + warmup_batches / batches)
+        work_s = config.synthetic.run_seconds * (1 + work.most_warmup_batches / work.batches)
     else:
-        # Beams are rows of a batch: they multiply its work.
-        batch_s = config.max_output_tokens * DECODE_STEP_S
-        batch_s += min(batch_size, config.n) * config.max_input_tokens * PREFILL_TOKEN_S
+        row_s = config.max_input_tokens * PREFILL_TOKEN_S
+        # Decoding steps take a batch at a time, but beams multiply their work.
         beams = config.pytorch.num_beams if config.backend == "pytorch" else 1
-        work_s = (batches + warmup_batches) * batch_s * beams
+        batch_s = config.max_output_tokens * DECODE_STEP_S * beams + work.rows * row_s
+        work_s = (work.batches + work.most_warmup_batches) * batch_s
     # Warm-up up to its floor runs whole batches, so it may overrun by as much again.
-    return max(LEAST_TIMEOUT_S, 2 * floor_s + settle_s + 2 * work_s)
+    return max(LEAST_TIMEOUT_S, 2 * work.floor_s + work.settle_limit_s + 2 * work_s)
