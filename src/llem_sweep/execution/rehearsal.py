@@ -58,7 +58,8 @@ def rehearse(
     *,
     learns: bool = True,
 ) -> Rehearsal:
-    """Run ``schedule`` dry on ``workers``, each task taking ``duration_s`` of it, after ``load_s`` where it must load.
+    """Run ``schedule`` dry on ``workers``, which stay; a task takes ``duration_s``, and ``load_s`` before it where its
+    model isn't loaded yet.
 
     With ``learns`` what has run is recorded in ``estimates``, as in a real sweep.
     """

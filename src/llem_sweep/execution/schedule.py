@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from llem_sweep.config.sweep import ExecutionConfig
-from llem_sweep.execution.model_queue import Blocked, InOrder, LongestFirst, ModelQueue
-from llem_sweep.execution.spread import choices, choose
+from llem_sweep.execution.blocked import Blocked
+from llem_sweep.execution.model_queue import ModelQueue
+from llem_sweep.execution.orders import InOrder, LongestFirst
+from llem_sweep.execution.spread import Choice, choices, choose
 from llem_sweep.execution.tasks import Task, Waiting, WorkerView
 from llem_sweep.plan.estimates import Estimates
 from llem_sweep.plan.need import Need, fits, need_of
@@ -32,6 +34,7 @@ class Schedule:
         self._estimates = estimates
         self._queues: dict[tuple[Need, str], ModelQueue] = {}
         self._in_order: dict[tuple[Need, str], InOrder] = {}
+        self._of_model: dict[str, list[ModelQueue]] = {}
         self._of_point: dict[str, tuple[Need, str]] = {}
         self._learnt = len(estimates.recorded)
         self._last = self._first = 0
@@ -54,7 +57,7 @@ class Schedule:
             if not fitting:
                 return None
             return min(fitting, key=lambda queue: queue.position).take(worker.name, ())
-        choice = choose(worker, choices(worker, others, self._queues.values()))
+        choice = self._choice(worker, others)
         if choice is None:
             return None
         return choice.queue.take(worker.name, {sharer.name for sharer in choice.sharers})
@@ -91,12 +94,20 @@ class Schedule:
             found[need] = Waiting(before.tasks + len(queue), before.work_s + queue.work_s, position)
         return found
 
+    def _choice(self, worker: WorkerView, others: Sequence[WorkerView]) -> Choice | None:
+        """What it has loaded, which is most cases and soon found, or what it had better turn to."""
+        loaded = choices(worker, others, self._of_model.get(worker.model or "", ()))
+        if loaded:
+            return min(loaded, key=lambda each: each.freedom)
+        return choose(worker, others, choices(worker, others, self._queues.values()))
+
     def _queue(self, address: tuple[Need, str]) -> ModelQueue:
         if address not in self._queues:
             if self.order_is_fixed:
                 self._queues[address] = self._in_order[address] = InOrder(*address, self._estimates)
             else:
                 self._queues[address] = self._make(*address, self._estimates)
+            self._of_model.setdefault(address[1], []).append(self._queues[address])
         return self._queues[address]
 
     def _learn(self) -> None:

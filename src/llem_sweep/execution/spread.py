@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from heapq import heapify, heapreplace
 from typing import NamedTuple
@@ -12,8 +13,6 @@ from llem_sweep.plan.need import fits
 
 LISTED_TASKS = 64
 """Of so many waiting tasks the end is found task by task; of more, by their sum."""
-LEAST_GAIN = 0.25
-"""Of a load, what loading a model once more has to gain: the expected end isn't exact, the load is certain."""
 
 
 class Choice(NamedTuple):
@@ -22,6 +21,11 @@ class Choice(NamedTuple):
     queue: ModelQueue
     sharers: tuple[WorkerView, ...]
     """Workers that have its model already."""
+
+    @property
+    def freedom(self) -> float:
+        """Kinds of board that could do it; what only this kind can do comes first."""
+        return len(self.queue.need.accelerators) or math.inf
 
 
 def choices(worker: WorkerView, others: Sequence[WorkerView], queues: Iterable[ModelQueue]) -> list[Choice]:
@@ -37,33 +41,43 @@ def choices(worker: WorkerView, others: Sequence[WorkerView], queues: Iterable[M
     ]
 
 
-def choose(worker: WorkerView, found: Sequence[Choice]) -> Choice | None:
-    """Where ``worker`` is of most use; None when loading anything would end nothing sooner.
+def choose(worker: WorkerView, others: Sequence[WorkerView], found: Sequence[Choice]) -> Choice | None:
+    """Which model ``worker`` had better load; None when loading any would end nothing sooner.
 
-    What it has loaded comes first. Else it brings up the largest model that nobody has, else it helps where
-    most is left for each worker, provided that this pays for the load.
+    That is the largest model that nobody has, or else the one with most left for each worker, provided that help
+    pays for the load. A long task that would begin too late behind the new model goes before it.
     """
-    loaded = [each for each in found if each.queue.key == worker.model]
-    if loaded:
-        return min(loaded, key=_freedom)
+    paying = [each for each in found if each.sharers and _pays(each)]
     new = [each for each in found if not each.sharers]
-    if new:
-        return max(new, key=lambda each: (-_freedom(each), each.queue.work_s + each.queue.load_s))
-    paying = [(gain, each) for each in found if (gain := _alone_s(each) ) and _pays(each)]
-    if paying:
-        return max(paying, key=lambda pair: pair[0])[1]
-    return None
+    if not new:
+        return max(paying, key=_alone_s, default=None)
+    largest = max(new, key=lambda each: (-each.freedom, _fresh_s(each)))
+    latest_s = _horizon_s(worker, others, found) - _fresh_s(largest)
+    late = [each for each in paying if _longest_s(each) > max(latest_s, _fresh_s(largest))]
+    return max(late, key=_longest_s, default=largest)
 
 
-def _freedom(choice: Choice) -> float:
-    """Kinds of board that could do it instead: what only this kind can do comes first."""
-    return len(choice.queue.need.accelerators) or float("inf")
+def _longest_s(choice: Choice) -> float:
+    """The longest task on a worker that doesn't have its model yet: this much can't be divided."""
+    return choice.queue.load_s + choice.queue.longest_s
+
+
+def _fresh_s(choice: Choice) -> float:
+    """What a model takes on one worker that doesn't have it yet."""
+    return choice.queue.load_s + choice.queue.work_s
+
+
+def _horizon_s(worker: WorkerView, others: Sequence[WorkerView], found: Sequence[Choice]) -> float:
+    """When everything could be done at the earliest, were it divided evenly among the workers of this width."""
+    peers = [other for other in others if other.need[:3] == worker.need[:3]]
+    work_s = sum(each.queue.work_s if each.sharers else _fresh_s(each) for each in found)
+    return (work_s + sum(peer.free_in_s for peer in peers)) / (len(peers) + 1)
 
 
 def _alone_s(choice: Choice) -> float:
     """When the workers that have the model will be done with it."""
     free_s = [each.free_in_s for each in choice.sharers]
-    return max(sum(free_s) + choice.queue.work_s, max(free_s)) / len(free_s)
+    return max((sum(free_s) + choice.queue.work_s) / len(free_s), max(free_s))
 
 
 def _pays(choice: Choice) -> bool:
@@ -78,7 +92,7 @@ def _pays(choice: Choice) -> bool:
         without_s = finished_s(durations_s, free_s)
         # The newcomer is given the first task now, whoever could begin it sooner.
         with_s = max(load_s + durations_s[0], finished_s(durations_s[1:], [*free_s, load_s + durations_s[0]]))
-    return with_s < without_s - LEAST_GAIN * load_s
+    return with_s < without_s
 
 
 def finished_s(durations_s: Sequence[float], free_in_s: Sequence[float]) -> float:

@@ -17,12 +17,12 @@ def design_hash(config_hashes: Sequence[str], execution: ExecutionConfig) -> str
 
 
 def run_order(models: Sequence[str], execution: ExecutionConfig, design: str) -> Iterator[tuple[int, int]]:
-    """Index of the point (from 0) and cycle (from 1) of every experiment, in order; ``models`` is that of each point.
+    """Index of the point (from 0) and cycle (from 1) of every experiment, in order; ``models`` has that of each.
 
     sequential is A A B B and interleaved A B A B; shuffled permutes all points anew in each cycle, from
-    ``shuffle_seed`` or else from ``design``, so that an unchanged sweep is planned the same every time. blocked does
-    so with the points of one model after the other. longest_first depends on what runs where: its planned order
-    is that of interleaved.
+    ``shuffle_seed`` or else from ``design``, so that an unchanged sweep is planned the same every time. blocked
+    does so with the points of one model after the other. longest_first depends on what runs where: its planned
+    order is that of interleaved.
     """
     cycles = range(1, execution.n_cycles + 1)
     everything = list(range(len(models)))

@@ -119,12 +119,13 @@ class Estimates:
         return max(total_s - elapsed_s, LONGER * elapsed_s)
 
     def record(self, experiment: PlannedExperiment, took_s: float, load_s: float | None) -> None:
-        """An experiment has completed in ``took_s`` seconds after ``load_s`` of loading (None where it didn't load).
+        """An experiment has completed in ``took_s`` seconds, after ``load_s`` of loading if it had to load.
 
         What failed or was cut off says nothing and isn't recorded.
         """
         point, key, prior = experiment.config_hash, self.key(experiment), self.prior(experiment)
-        self._taken[point] = self._taken[point].with_(took_s)
+        # Nothing takes no time at all: with such estimates one worker would seem enough for everything.
+        self._taken[point] = self._taken[point].with_(max(took_s, _LEAST_S))
         self.recorded.append(point)
         if prior.work_s > 0:
             ratio = max(took_s - prior.fixed_s, _LEAST_S, 0.01 * prior.work_s) / prior.work_s

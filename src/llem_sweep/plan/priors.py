@@ -25,6 +25,8 @@ SETTLING_SHARE = 0.1
 """Of the time that a board may take to settle after the floor, what it usually takes."""
 COOLING_S = 1.0
 """Until the energy at the end of a window is resolved."""
+HANDLING_S = 0.01
+"""Handing an experiment to a worker and persisting what comes back."""
 ENGINE_S = 10.0
 """Importing an engine and bringing up its context on a board."""
 WEIGHTS_BYTES_PER_S = 1e9
@@ -49,7 +51,7 @@ def duration_prior(config: ExperimentConfig, facts: ModelFacts) -> Prior:
     batch_s = _batch_s(config, facts, work)
     warm_s = work.fewest_warmup_batches * batch_s
     sampled = _is_sampled(config)
-    fixed_s = work.floor_s
+    fixed_s = HANDLING_S + work.floor_s
     if sampled:
         fixed_s += SETTLING_SHARE * work.settle_limit_s + COOLING_S
         fixed_s += config.baseline.after_seconds if config.baseline.enabled else 0.0
