@@ -7,7 +7,7 @@ from heapq import heappop, heappush
 from typing import NamedTuple
 
 from llem_sweep.execution.schedule import Schedule
-from llem_sweep.execution.tasks import Task, WorkerView
+from llem_sweep.execution.tasks import WorkerView
 from llem_sweep.plan.estimates import Estimates
 from llem_sweep.plan.types import PlannedExperiment
 
@@ -50,54 +50,66 @@ class Rehearsal(NamedTuple):
 
 
 def rehearse(
-    schedule: Schedule,
-    workers: Sequence[WorkerView],
-    estimates: Estimates,
-    duration_s: Seconds,
-    load_s: Seconds,
-    *,
-    learns: bool = True,
+    schedule: Schedule, workers: Sequence[WorkerView], estimates: Estimates, took_s: Seconds, load_s: Seconds
 ) -> Rehearsal:
-    """Run ``schedule`` dry on ``workers``, which stay; a task takes ``duration_s``, and ``load_s`` before it where its
-    model isn't loaded yet.
+    """Go through ``schedule`` on ``workers``, which stay as they are but for their models.
 
-    With ``learns`` what has run is recorded in ``estimates``, as in a real sweep.
+    A task takes ``took_s``, and ``load_s`` before it where its model isn't loaded. What has run is recorded in
+    ``estimates``, as in a real sweep.
     """
-    models: dict[str, str | None] = {worker.name: worker.model for worker in workers}
-    running: dict[str, Turn] = {}
-    ends: list[tuple[float, str]] = []
-    turns: list[Turn] = []
-    now_s = 0.0
+    return _Run(schedule, workers, estimates, took_s, load_s).to_the_end()
 
-    def view(worker: WorkerView) -> WorkerView:
-        turn = running.get(worker.name)
-        rest_s = 0.0
-        if turn is not None:
-            loads = turn.load_s is not None
-            rest_s = estimates.rest_s(turn.experiment, now_s - turn.begun_s, loads=loads)
-        return worker._replace(model=models[worker.name], free_in_s=rest_s)
 
-    def dispatch() -> None:
-        for worker in workers:
-            if worker.name in running:
+class _Run:
+    def __init__(
+        self,
+        schedule: Schedule,
+        workers: Sequence[WorkerView],
+        estimates: Estimates,
+        took_s: Seconds,
+        load_s: Seconds,
+    ) -> None:
+        self._schedule = schedule
+        self._workers = {worker.name: worker for worker in workers}
+        self._estimates = estimates
+        self._took_s, self._load_s = took_s, load_s
+        self._running: dict[str, Turn] = {}
+        self._ends: list[tuple[float, str]] = []
+        self._now_s = 0.0
+
+    def to_the_end(self) -> Rehearsal:
+        turns: list[Turn] = []
+        self._dispatch()
+        while self._ends:
+            self._now_s, name = heappop(self._ends)
+            turn = self._running.pop(name)
+            turns.append(turn)
+            self._estimates.record(turn.experiment, turn.took_s, turn.load_s)
+            self._dispatch()
+        return Rehearsal(tuple(turns), len(self._schedule))
+
+    def _dispatch(self) -> None:
+        for name in self._workers:
+            if name in self._running:
                 continue
-            views = [view(other) for other in workers if other.name != worker.name]
-            task: Task | None = schedule.take(view(worker), views)
-            if task is None:
-                continue
-            key = estimates.key(task.experiment)
-            loading_s = None if models[worker.name] == key else load_s(task.experiment)
-            models[worker.name] = key
-            turn = Turn(worker.name, task.experiment, now_s, loading_s, duration_s(task.experiment))
-            running[worker.name] = turn
-            heappush(ends, (turn.end_s, worker.name))
+            others = [self._view(other) for other in self._workers if other != name]
+            task = self._schedule.take(self._view(name), others)
+            if task is not None:
+                self._begin(name, task.experiment)
 
-    dispatch()
-    while ends:
-        now_s, name = heappop(ends)
-        turn = running.pop(name)
-        turns.append(turn)
-        if learns:
-            estimates.record(turn.experiment, turn.took_s, turn.load_s)
-        dispatch()
-    return Rehearsal(tuple(turns), len(schedule))
+    def _begin(self, name: str, experiment: PlannedExperiment) -> None:
+        key = self._estimates.key(experiment)
+        loads = self._workers[name].model != key
+        self._workers[name] = self._workers[name]._replace(model=key)
+        load_s = self._load_s(experiment) if loads else None
+        self._running[name] = turn = Turn(name, experiment, self._now_s, load_s, self._took_s(experiment))
+        heappush(self._ends, (turn.end_s, name))
+
+    def _view(self, name: str) -> WorkerView:
+        turn = self._running.get(name)
+        if turn is None:
+            return self._workers[name]
+        elapsed_s, loads = self._now_s - turn.begun_s, turn.load_s is not None
+        return self._workers[name]._replace(
+            free_in_s=self._estimates.rest_s(turn.experiment, elapsed_s, loads=loads)
+        )

@@ -13,6 +13,8 @@ from llem_sweep.plan.need import fits
 
 LISTED_TASKS = 64
 """Of so many waiting tasks the end is found task by task; of more, by their sum."""
+LEAST_GAIN = 0.1
+"""Of a load, what loading a model once more has to gain: the load is certain, the gain is an estimate."""
 
 
 class Choice(NamedTuple):
@@ -92,7 +94,7 @@ def _pays(choice: Choice) -> bool:
         without_s = finished_s(durations_s, free_s)
         # The newcomer is given the first task now, whoever could begin it sooner.
         with_s = max(load_s + durations_s[0], finished_s(durations_s[1:], [*free_s, load_s + durations_s[0]]))
-    return with_s < without_s
+    return with_s < without_s - LEAST_GAIN * load_s
 
 
 def finished_s(durations_s: Sequence[float], free_in_s: Sequence[float]) -> float:
