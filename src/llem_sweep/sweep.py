@@ -14,13 +14,14 @@ from llem_sweep.clock import Clock, SystemClock
 from llem_sweep.config.contents import changed_contents, digest, is_local
 from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.config.identity import config_hash, experiment_id
-from llem_sweep.config.sweep import SweepConfig
+from llem_sweep.config.sweep import ExecutionConfig, SweepConfig
 from llem_sweep.errors import ConfigError, LlemSweepError, NoGpuError, ResumeError
 from llem_sweep.execution.connect import open_cluster, wanted_address
 from llem_sweep.execution.driver import Ending
 from llem_sweep.execution.execute import execute
 from llem_sweep.execution.inline import local_shape
 from llem_sweep.execution.progress import FailureNote, Progress, SweepView
+from llem_sweep.execution.rehearsal import expected_runs
 from llem_sweep.execution.tally import Tally
 from llem_sweep.execution.worker import WorkerSpec, device_environment_restored, open_rig
 from llem_sweep.harness.assembly import Measured
@@ -28,7 +29,10 @@ from llem_sweep.harness.facts import ModelCatalogue
 from llem_sweep.harness.measure import measure
 from llem_sweep.plan.admission import admit
 from llem_sweep.plan.changes import plan_changes
+from llem_sweep.plan.efficiency import Efficiency
+from llem_sweep.plan.estimates import Estimates
 from llem_sweep.plan.expand import plan_sweep
+from llem_sweep.plan.forecast import Forecast, forecast
 from llem_sweep.plan.types import (
     Admission,
     ClusterShape,
@@ -62,6 +66,8 @@ class SweepResult(NamedTuple):
     warnings: tuple[str, ...]
     unpublishable: tuple[str, ...] = ()
     """Folders of the results that had to be publishable and aren't."""
+    efficiency: Efficiency | None = None
+    """How near to the least possible time this run came; None where nothing ran."""
 
     @property
     def exit_code(self) -> int:
@@ -77,6 +83,8 @@ class DryRun(NamedTuple):
     plan: SweepPlan
     admission: Admission
     cluster: ClusterShape
+    forecast: Forecast | None = None
+    """What the admitted experiments will take; None when there are none."""
 
 
 class SilentView:
@@ -132,7 +140,7 @@ def run_sweep(
             simulate_gpus=settings.simulate_gpus,
             message=view.message,
         ) as cluster:
-            admission = _admit(waiting, cluster.shape, clock, allow_remote_code)
+            admission = _admit(waiting, cluster.shape, ModelCatalogue(clock), allow_remote_code)
             if not folder.settled():
                 _require_work(admission)
             tally = _tally(folder, admission, clock, view)
@@ -167,7 +175,9 @@ def dry_run(
     else:
         with open_cluster(plan.name, clock, address=address) as cluster:
             shape = cluster.shape
-    return DryRun(plan, _admit(plan, shape, clock, allow_remote_code), shape)
+    catalogue = ModelCatalogue(clock)
+    admission = _admit(plan, shape, catalogue, allow_remote_code)
+    return DryRun(plan, admission, shape, _forecast(admission, shape, plan.execution, catalogue))
 
 
 def report_sweep(folder: str | Path) -> SweepResult:
@@ -239,9 +249,18 @@ def _check_unchanged(folder: SweepFolder, sweep: SweepConfig | None, asked: RunS
         )
 
 
-def _admit(plan: SweepPlan, shape: ClusterShape, clock: Clock, allow_remote_code: bool) -> Admission:
-    facts = ModelCatalogue(clock).facts
-    return admit(plan, shape, facts, allow_remote_code=allow_remote_code, backends=backend_names())
+def _admit(
+    plan: SweepPlan, shape: ClusterShape, catalogue: ModelCatalogue, allow_remote_code: bool
+) -> Admission:
+    return admit(plan, shape, catalogue.facts, allow_remote_code=allow_remote_code, backends=backend_names())
+
+
+def _forecast(
+    admission: Admission, shape: ClusterShape, execution: ExecutionConfig, catalogue: ModelCatalogue
+) -> Forecast | None:
+    estimates = Estimates(catalogue.load_key, catalogue.facts)
+    expected = expected_runs(admission.admitted, shape, execution, estimates)
+    return forecast(admission.admitted, shape, execution, estimates, expected)
 
 
 def _require_work(admission: Admission) -> None:

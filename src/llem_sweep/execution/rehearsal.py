@@ -6,10 +6,13 @@ from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from typing import NamedTuple
 
+from llem_sweep.config.sweep import ExecutionConfig
 from llem_sweep.execution.schedule import Schedule
-from llem_sweep.execution.tasks import WorkerView
+from llem_sweep.execution.tasks import Task, WorkerView
 from llem_sweep.plan.estimates import Estimates
-from llem_sweep.plan.types import PlannedExperiment
+from llem_sweep.plan.forecast import serving, workers
+from llem_sweep.plan.need import Need, need_of
+from llem_sweep.plan.types import ClusterShape, PlannedExperiment
 
 Seconds = Callable[[PlannedExperiment], float]
 
@@ -58,6 +61,36 @@ def rehearse(
     ``estimates``, as in a real sweep.
     """
     return _Run(schedule, workers, estimates, took_s, load_s).to_the_end()
+
+
+def expected_runs(
+    experiments: Sequence[PlannedExperiment],
+    cluster: ClusterShape,
+    execution: ExecutionConfig,
+    estimates: Estimates,
+) -> dict[Need, tuple[float, int]]:
+    """Makespan in seconds and loads of ``experiments`` on ``cluster`` with the times expected, by need."""
+    groups: dict[Need, list[PlannedExperiment]] = {}
+    for experiment in experiments:
+        groups.setdefault(need_of(experiment.config), []).append(experiment)
+    found = {}
+    for need, group in groups.items():
+        seats = [
+            WorkerView(f"{node.name}/{index}", node.name, need, None)
+            for node in serving(need, cluster)
+            for index in range(workers(need, node, cluster, execution))
+        ]
+        # What is recorded here has not been measured: it must not reach the estimates of the sweep.
+        own = estimates.fresh()
+        done = rehearse(
+            Schedule([Task(each, 1) for each in group], execution, own),
+            seats,
+            own,
+            lambda each: estimates.duration_s(each) + execution.experiment_gap_seconds,
+            estimates.load_s,
+        )
+        found[need] = (done.makespan_s, done.loads)
+    return found
 
 
 class _Run:

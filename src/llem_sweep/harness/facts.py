@@ -15,14 +15,23 @@ class ModelCatalogue:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._backends: dict[str, Backend] = {}
-        self._facts: dict[tuple[str, str], ModelFacts] = {}
+        self._facts: dict[str, ModelFacts] = {}
 
     def facts(self, config: ExperimentConfig) -> ModelFacts:
         """What the backend of ``config`` knows of its model; needs no GPU."""
+        key = self.load_key(config)
+        if key not in self._facts:
+            self._facts[key] = self._backend(config).describe(config)
+        return self._facts[key]
+
+    def load_key(self, config: ExperimentConfig) -> str:
+        """Equal for configurations that one loaded model serves, as a worker's rig sees it.
+
+        A synthetic failure has a key of its own each time this is asked: ask once for each point.
+        """
+        return f"{config.backend}:{self._backend(config).load_key(config)}"
+
+    def _backend(self, config: ExperimentConfig) -> Backend:
         if config.backend not in self._backends:
             self._backends[config.backend] = create_backend(config.backend, self._clock)
-        backend = self._backends[config.backend]
-        key = (config.backend, backend.load_key(config))
-        if key not in self._facts:
-            self._facts[key] = backend.describe(config)
-        return self._facts[key]
+        return self._backends[config.backend]

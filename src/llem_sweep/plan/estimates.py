@@ -75,6 +75,12 @@ class Estimates:
         self.recorded: list[str] = []
         """Config hash of everything recorded, oldest first: a reader remembers how far it got."""
 
+    def fresh(self) -> Estimates:
+        """The same expectations, with nothing recorded."""
+        other = Estimates(self._load_key, self._facts)
+        other._keys, other._priors, other._load_priors_s = self._keys, self._priors, self._load_priors_s
+        return other
+
     def key(self, experiment: PlannedExperiment) -> str:
         """The load key of an experiment."""
         point = experiment.config_hash

@@ -31,6 +31,10 @@ ENGINE_S = 10.0
 """Importing an engine and bringing up its context on a board."""
 WEIGHTS_BYTES_PER_S = 1e9
 """Weights brought from a local disk to a board."""
+OFF_BY = 3.0
+"""Factor by which the work may be longer or shorter: boards and engines differ, answers end early."""
+OFF_BY_UNKNOWN = 10.0
+"""The same for a model of which nothing is known: they differ in size by as much either way."""
 _BYTES_PER_PARAMETER = {"fp32": 4, "fp16": 2, "bf16": 2}
 
 
@@ -41,8 +45,22 @@ class Prior(NamedTuple):
     """Idle power, the floor of the warm-up, settling, cooling: what the configuration says itself."""
     work_s: float
     """Batches beyond the floor: as good as what is known of model and board."""
-    told: bool = False
-    """Whether the configuration says the length of the work as well (the synthetic backend)."""
+    least_fixed_s: float
+    """Without any settling."""
+    most_fixed_s: float
+    """Settling as long as it may."""
+    off_by: float
+    """Factor by which the work may well be longer or shorter; 1 where the configuration says it."""
+
+    @property
+    def least_s(self) -> float:
+        """The least that is likely."""
+        return self.least_fixed_s + self.work_s / self.off_by
+
+    @property
+    def most_s(self) -> float:
+        """The most that is likely."""
+        return self.most_fixed_s + self.work_s * self.off_by
 
 
 def duration_prior(config: ExperimentConfig, facts: ModelFacts) -> Prior:
@@ -50,13 +68,25 @@ def duration_prior(config: ExperimentConfig, facts: ModelFacts) -> Prior:
     work = planned_workload(config)
     batch_s = _batch_s(config, facts, work)
     warm_s = work.fewest_warmup_batches * batch_s
-    sampled = _is_sampled(config)
     fixed_s = HANDLING_S + work.floor_s
-    if sampled:
-        fixed_s += SETTLING_SHARE * work.settle_limit_s + COOLING_S
-        fixed_s += config.baseline.after_seconds if config.baseline.enabled else 0.0
-    told = config.backend == "synthetic"
-    return Prior(fixed_s, work.batches * batch_s + max(0.0, warm_s - work.floor_s), told)
+    settle_s = 0.0
+    if _is_sampled(config):
+        fixed_s += COOLING_S + (config.baseline.after_seconds if config.baseline.enabled else 0.0)
+        settle_s = work.settle_limit_s
+    return Prior(
+        fixed_s=fixed_s + SETTLING_SHARE * settle_s,
+        work_s=work.batches * batch_s + max(0.0, warm_s - work.floor_s),
+        least_fixed_s=fixed_s,
+        most_fixed_s=fixed_s + settle_s,
+        off_by=off_by(config, facts),
+    )
+
+
+def off_by(config: ExperimentConfig, facts: ModelFacts) -> float:
+    """Factor by which the work of ``config``, or its load, may well be longer or shorter than expected."""
+    if config.backend == "synthetic":
+        return 1.0
+    return OFF_BY if facts.parameters is not None else OFF_BY_UNKNOWN
 
 
 def load_prior_s(config: ExperimentConfig, facts: ModelFacts) -> float:
