@@ -270,7 +270,8 @@ def make_plan(n: int = 3, name: str = "grid", n_cycles: int = 1, **sections: Any
     given: dict[str, Any] = {
         "shared": {"model": "meta-llama/Llama-3.1-8B", "backend": "synthetic"},
         "sweep": {"synthetic.run_seconds": [float(each) for each in range(n)]},
-        "execution": ExecutionConfig(n_cycles=n_cycles),
+        # In the order of the file, so that a test can say which point is which.
+        "execution": ExecutionConfig(n_cycles=n_cycles, cycle_order="sequential"),
     }
     return plan_sweep(SweepConfig(name=name, **(given | sections)))
 
