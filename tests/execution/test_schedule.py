@@ -342,7 +342,7 @@ def test_every_task_is_run_exactly_once_whoever_comes_and_goes(
     def draw(below: int) -> int:
         return data.draw(st.integers(0, below - 1))
 
-    fields = ({}, {"gpus": 2}, {"accelerator": "H100"})
+    fields: tuple[dict[str, Any], ...] = ({}, {"gpus": 2}, {"accelerator": "H100"})
     points = [
         experiment(f"p{n}", "abc"[draw(3)], run_s=draw(100), load_s=draw(100), cycle=c, **fields[draw(3)])
         for n in range(draw(8) + 1)

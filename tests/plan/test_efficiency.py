@@ -7,7 +7,7 @@ from llem_sweep.plan.efficiency import Piece, TimedRun, efficiency, lower_bound_
 
 def test_the_bound_is_all_work_with_each_model_once_over_the_boards() -> None:
     pieces = [Piece("a", 1, 30.0, 10.0)] * 3 + [Piece("b", 2, 20.0, 5.0)]
-    assert lower_bound_s(pieces, 4) == (3 * 30 + 10 + 2 * 20 + 2 * 5) / 4
+    assert lower_bound_s(pieces, 2) == (3 * 30 + 10 + 2 * 20 + 2 * 5) / 2
 
 
 def test_or_the_longest_piece_with_its_load() -> None:

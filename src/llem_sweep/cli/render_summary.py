@@ -86,13 +86,11 @@ def _publishable(rows: Sequence[Row], result: SweepResult) -> Iterator[Text]:
 
 def _efficiency(reached: Efficiency) -> Text:
     """How near this run came to the least time that the same durations and loads could have taken."""
-    busy = f"busy {percent(reached.busy_share, 1.0)} of the time"
-    if reached.boards > 1:
-        busy += f", the least {percent(reached.least_busy_share, 1.0)}"
+    least = f", the worker least used {percent(reached.least_busy_share, 1.0)}" if reached.boards > 1 else ""
     return Text(
         f"Took {duration(reached.wall_s)}, at best {duration(reached.bound_s)}"
         f" (efficiency {percent(reached.share, 1.0)}); {count(reached.loads, 'load')};"
-        f" {count(reached.boards, 'worker')} {busy}"
+        f" busy {percent(reached.busy_share, 1.0)} of the time{least}"
     )
 
 
