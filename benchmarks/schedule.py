@@ -20,6 +20,8 @@ import random
 import statistics
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
+from operator import eq
 from typing import NamedTuple
 
 from llem_sweep.config.experiment import ExperimentConfig
@@ -87,7 +89,7 @@ def run(case: Case, gpus: int, order: CycleOrder, planned: Sequence[PlannedExper
     """The schedule itself, on one worker a GPU."""
     estimates = Estimates(lambda config: config.model)
     schedule = Schedule([Task(each, 1) for each in planned], ExecutionConfig(cycle_order=order), estimates)
-    workers = [WorkerView(f"node/gpu{index}", "node", Need(1), None) for index in range(gpus)]
+    workers = [WorkerView(f"node/gpu{index}", "node", partial(eq, Need(1)), None) for index in range(gpus)]
     return rehearse(
         schedule,
         workers,

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from functools import partial
+from operator import eq
 from typing import Any
 
 import pytest
@@ -33,7 +35,7 @@ def test_turns_follow_each_other_on_a_worker_and_a_model_is_loaded_when_it_chang
     estimates = Estimates(lambda config: config.model)
     tasks = [Task(planned(name, model), 1) for name, model in (("x", "a"), ("y", "a"), ("z", "b"))]
     schedule = Schedule(tasks, ExecutionConfig(cycle_order="sequential"), estimates)
-    seat = WorkerView("w", "n", Need(1), None)
+    seat = WorkerView("w", "n", partial(eq, Need(1)), None)
     done = rehearse(schedule, [seat], estimates, lambda each: 7.0, lambda each: 3.0)
     assert [(t.experiment.experiment_id, t.begun_s, t.load_s, t.end_s) for t in done.turns] == [
         ("x", 0, 3, 10),
@@ -48,7 +50,11 @@ def test_what_no_worker_can_run_is_left() -> None:
     estimates = Estimates(lambda config: config.model)
     schedule = Schedule([Task(planned("x", gpus=2), 1)], ExecutionConfig(), estimates)
     done = rehearse(
-        schedule, [WorkerView("w", "n", Need(1), None)], estimates, lambda each: 1.0, lambda each: 1.0
+        schedule,
+        [WorkerView("w", "n", partial(eq, Need(1)), None)],
+        estimates,
+        lambda each: 1.0,
+        lambda each: 1.0,
     )
     assert (done.turns, done.left, done.makespan_s, done.loads) == ((), 1, 0.0, 0)
 

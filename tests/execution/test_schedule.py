@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.config.sweep import CycleOrder, ExecutionConfig
 from llem_sweep.execution.rehearsal import Rehearsal, rehearse
-from llem_sweep.execution.schedule import Schedule, Task, WorkerView
+from llem_sweep.execution.schedule import TURNS_OF_A_NEED, Schedule, Task, WorkerView
 from llem_sweep.plan.estimates import Estimates
 from llem_sweep.plan.need import Need
 from llem_sweep.plan.types import PlannedExperiment
@@ -45,8 +45,18 @@ def made(
     return Schedule(tasks, ExecutionConfig(cycle_order=order), estimates), estimates
 
 
+def offers(need: Need) -> Callable[[Need], bool]:
+    """A worker of this width, with these kinds of board."""
+
+    def fits(asked: Need) -> bool:
+        same = need._replace(accelerators=()) == asked._replace(accelerators=())
+        return same and (not asked.accelerators or bool({*asked.accelerators} & {*need.accelerators}))
+
+    return fits
+
+
 def worker(name: str = "w", model: str | None = None, free_in_s: float = 0.0, **need: Any) -> WorkerView:
-    return WorkerView(name, "node", Need(**({"gpus": 1} | need)), model, free_in_s)
+    return WorkerView(name, "node", offers(Need(**({"gpus": 1} | need))), model, free_in_s)
 
 
 def name_of(task: Task | None) -> str | None:
@@ -89,7 +99,7 @@ def test_in_a_fixed_order_a_worker_takes_the_first_task_that_fits_it() -> None:
     schedule, _ = made([experiment("wide", gpus=2), experiment("one"), experiment("two")], "sequential")
     assert name_of(schedule.take(worker(), ())) == "one/1"
     assert name_of(schedule.take(worker(gpus=2), ())) == "wide/1"
-    assert schedule.waiting()[Need(1)].position == 3
+    assert schedule.waiting() == {Need(1): 1}
 
 
 def test_a_retry_comes_first_in_a_fixed_order_and_can_be_put_last() -> None:
@@ -139,17 +149,6 @@ def test_the_longest_point_of_a_model_comes_first_and_what_has_run_is_known() ->
     # x turns out to be ten times as long as was thought, z isn't known yet but of the same model.
     estimates.record(points[0], 100.0, None)
     assert drained(schedule, view) == ["x/1", "x/2", "z/1"]
-
-
-def test_the_length_of_what_waits_follows_what_has_run() -> None:
-    points = [experiment(name, run_s=10) for name in "xyz"]
-    schedule, estimates = made(points)
-    before = schedule.waiting()[Need(1)]
-    assert (before.tasks, before.position) == (3, None)
-    assert before.work_s == pytest.approx(30, abs=0.1)
-    for each in points[:2]:
-        estimates.record(each, 40.0, None)
-    assert 80 + 20 < schedule.waiting()[Need(1)].work_s < 80 + 40
 
 
 # Helping out
@@ -281,6 +280,46 @@ def test_removed_tasks_are_given_back_and_never_taken(order: CycleOrder) -> None
     assert not schedule.waiting()
 
 
+# Turns and gaps
+
+
+@pytest.mark.parametrize("order", ["sequential", "interleaved"])
+def test_in_a_fixed_order_turns_are_those_of_the_tasks(order: CycleOrder) -> None:
+    widths = [1, 2, 2, 1, 4, 1, 2, 1]
+    schedule, _ = made([experiment(str(n), gpus=width) for n, width in enumerate(widths)], order)
+    assert [need.gpus for need in schedule.turns()] == widths
+    first = schedule.take(worker(), ())
+    assert first is not None
+    schedule.take(worker(gpus=2), ())
+    assert [need.gpus for need in schedule.turns()] == [2, 1, 4, 1, 2, 1]
+    schedule.put_back(first)
+    assert [need.gpus for need in schedule.turns()] == [1, 2, 1, 4, 1, 2, 1]
+
+
+def test_in_a_free_order_the_widest_have_their_turn_first_and_nobody_waits_behind_thousands() -> None:
+    many = [experiment(f"w{n}", gpus=2) for n in range(100)]
+    schedule, _ = made([experiment("one"), *many])
+    turns = [need.gpus for need in schedule.turns()]
+    assert turns == [2] * TURNS_OF_A_NEED + [1] + [2] * (100 - TURNS_OF_A_NEED)
+
+
+@pytest.mark.parametrize("order", FREE)
+def test_while_boards_are_gathered_only_what_is_over_in_time_is_taken(order: CycleOrder) -> None:
+    points = [experiment(f"p{run_s}", run_s=run_s, load_s=5) for run_s in (10, 20, 30)]
+    schedule, _ = made(points, order)
+    assert schedule.take(worker(), (), within_s=100) is None, "nothing is loaded to fill a gap"
+    assert name_of(schedule.take(worker(model="a"), (), within_s=25)) == "p20/1"
+    assert schedule.take(worker(model="a"), (), within_s=5) is None
+    assert len(schedule) == 2
+
+
+def test_in_a_fixed_order_a_gap_is_filled_by_the_next_task_or_not_at_all() -> None:
+    points = [experiment(f"p{run_s}", run_s=run_s, load_s=5) for run_s in (20, 10)]
+    schedule, _ = made(points, "sequential")
+    assert schedule.take(worker(), (), within_s=20) is None
+    assert name_of(schedule.take(worker(), (), within_s=26)) == "p20/1"
+
+
 # Whatever comes and goes
 
 
@@ -297,7 +336,7 @@ class Life:
     def arrive(self) -> None:
         """A worker of one of three kinds."""
         kind = (Need(1), Need(2), Need(1, accelerators=("H100",)))[self.draw(3)]
-        self.idle[f"w{self.born}"] = WorkerView(f"w{self.born}", "node", kind, None)
+        self.idle[f"w{self.born}"] = WorkerView(f"w{self.born}", "node", offers(kind), None)
         self.born += 1
 
     def dispatch(self) -> None:
@@ -313,10 +352,9 @@ class Life:
                     task,
                 )
         if not self.running:
-            kinds = {view.need for view in self.idle.values()}
-            able = {Need(1): 1 in {k.gpus for k in kinds}, Need(2): Need(2) in kinds}
-            able[Need(1, accelerators=("H100",))] = Need(1, accelerators=("H100",)) in kinds
-            assert not [need for need in self.schedule.waiting() if able[need]], "idle, and there is work"
+            idle = self.idle.values()
+            able = [need for need in self.schedule.waiting() if any(view.fits(need) for view in idle)]
+            assert not able, "idle, and there is work"
 
     def end_one(self) -> None:
         """A worker finishes, is lost with its task, or fails and forgets its model."""
@@ -354,7 +392,7 @@ def test_every_task_is_run_exactly_once_whoever_comes_and_goes(
         (life.arrive, life.end_one, life.end_one)[draw(3)]()
         life.dispatch()
     for need in (Need(1), Need(2), Need(1, accelerators=("H100",))):
-        life.idle[f"last {need}"] = WorkerView(f"last {need}", "node", need, None)
+        life.idle[f"last {need}"] = WorkerView(f"last {need}", "node", offers(need), None)
     life.draw = lambda below: below - 1
     life.dispatch()
     while life.running:

@@ -7,7 +7,7 @@ import pytest
 from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.config.sweep import ExecutionConfig
 from llem_sweep.plan.estimates import Estimates
-from llem_sweep.plan.forecast import Forecast, forecast, serving, workers
+from llem_sweep.plan.forecast import Forecast, forecast, seats
 from llem_sweep.plan.need import Need, need_of
 from llem_sweep.plan.priors import OFF_BY
 from llem_sweep.plan.types import ClusterShape, ModelFacts, NodeShape, PlannedExperiment
@@ -100,12 +100,11 @@ def test_cpu_workers_use_no_energy_that_is_known() -> None:
     assert beside.energy_j == made([planned("y", **BARE)]).energy_j
 
 
-def test_only_nodes_that_can_run_it_serve() -> None:
+def test_only_nodes_that_can_run_it_have_seats() -> None:
     mixed = ClusterShape((NodeShape("a", 4, 8.0, H100), NodeShape("b", 8, 8.0, "NVIDIA L4")))
-    names = [node.name for node in serving(Need(1, accelerators=("H100",)), mixed)]
-    assert names == ["a"]
-    assert [node.name for node in serving(Need(8), mixed)] == ["b"]
-    assert len(serving(Need(0), mixed)) == 2
+    assert seats(Need(1, accelerators=("H100",)), mixed, ExecutionConfig()) == ["a"] * 4
+    assert seats(Need(8), mixed, ExecutionConfig()) == ["b"]
+    assert seats(Need(0), mixed, ExecutionConfig()) == ["a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -121,6 +120,7 @@ def test_only_nodes_that_can_run_it_serve() -> None:
     ],
 )
 def test_a_node_has_room_for_so_many_workers(need: Need, execution: dict[str, Any], number: int) -> None:
-    assert workers(need, CLUSTER.nodes[0], CLUSTER, ExecutionConfig(**execution)) == number
-    inline = CLUSTER._replace(inline=True)
-    assert workers(need, CLUSTER.nodes[0], inline, ExecutionConfig(**execution)) == 1
+    cluster = ClusterShape(CLUSTER.nodes[:1])
+    assert len(seats(need, cluster, ExecutionConfig(**execution))) == number
+    alone = ClusterShape((CLUSTER.nodes[0]._replace(workers=1),), inline=True)
+    assert len(seats(need, alone, ExecutionConfig(**execution))) == 1

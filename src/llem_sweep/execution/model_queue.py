@@ -106,6 +106,13 @@ class ModelQueue(ABC):
                 return self._leave(retry).task
         return self._leave(self._next(worker, sharers)).task
 
+    def take_within(self, limit_s: float) -> Task | None:
+        """The longest task that is expected to be over within ``limit_s`` with the model loaded. O(n)."""
+        ratio = self.ratio
+        lengths_s = ((e.fixed_s + e.work_s * ratio, key) for key, e in self._entries.items())
+        short = max((each for each in lengths_s if each[0] <= limit_s), default=None)
+        return self._leave(short[1]).task if short is not None else None
+
     def remove(self, predicate: Callable[[Task], bool]) -> list[Task]:
         """Take out every task of which ``predicate`` is true."""
         gone = [key for key, entry in self._entries.items() if predicate(entry.task)]

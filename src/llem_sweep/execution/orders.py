@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from heapq import heappop, heappush
 
 from llem_sweep.execution.model_queue import Entry, ModelQueue
+from llem_sweep.execution.tasks import Task
 from llem_sweep.plan.estimates import Estimates
 from llem_sweep.plan.need import Need
 
 
 class InOrder(ModelQueue):
-    """The planned order, whatever is loaded where."""
+    """The planned order, whatever is loaded where: one queue for all models of a need."""
 
     def __init__(self, need: Need, key: str, estimates: Estimates) -> None:
         super().__init__(need, key, estimates)
@@ -21,6 +22,23 @@ class InOrder(ModelQueue):
     def position(self) -> int:
         """Position of the first task; the queue mustn't be empty."""
         return self._head()[0]
+
+    def positions(self) -> Iterator[tuple[int, Need]]:
+        """Position and need of every task in order; each costs a logarithm of those before it."""
+        ahead = [(self._heap[0], 0)] if self._heap else []
+        while ahead:
+            (position, key), index = heappop(ahead)
+            if key in self._entries and self._entries[key].position == position:
+                yield position, self.need
+            for child in (2 * index + 1, 2 * index + 2):
+                if child < len(self._heap):
+                    heappush(ahead, (self._heap[child], child))
+
+    def take_within(self, limit_s: float) -> Task | None:
+        """The first task, if it is expected to be over in time with its load."""
+        task = self._entries[self._head()[1]].task
+        needed_s = self._estimates.duration_s(task.experiment) + self._estimates.load_s(task.experiment)
+        return self._leave(task.experiment.experiment_id).task if needed_s <= limit_s else None
 
     def _enter(self, entry: Entry) -> None:
         heappush(self._heap, (entry.position, entry.task.experiment.experiment_id))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from heapq import heappop, heappush
+from operator import eq
 from typing import NamedTuple
 
 from llem_sweep.config.sweep import ExecutionConfig
 from llem_sweep.execution.schedule import Schedule
 from llem_sweep.execution.tasks import Task, WorkerView
 from llem_sweep.plan.estimates import Estimates
-from llem_sweep.plan.forecast import serving, workers
+from llem_sweep.plan.forecast import seats
 from llem_sweep.plan.need import Need, need_of
 from llem_sweep.plan.types import ClusterShape, PlannedExperiment
 
@@ -75,16 +77,15 @@ def expected_runs(
         groups.setdefault(need_of(experiment.config), []).append(experiment)
     found = {}
     for need, group in groups.items():
-        seats = [
-            WorkerView(f"{node.name}/{index}", node.name, need, None)
-            for node in serving(need, cluster)
-            for index in range(workers(need, node, cluster, execution))
+        workers = [
+            WorkerView(f"{node}/{index}", node, partial(eq, need), None)
+            for index, node in enumerate(seats(need, cluster, execution))
         ]
         # What is recorded here has not been measured: it must not reach the estimates of the sweep.
         own = estimates.fresh()
         done = rehearse(
             Schedule([Task(each, 1) for each in group], execution, own),
-            seats,
+            workers,
             own,
             lambda each: estimates.duration_s(each) + execution.experiment_gap_seconds,
             estimates.load_s,

@@ -7,18 +7,23 @@ when that is done turns to the model where it is of most use (:mod:`llem_sweep.e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from heapq import merge
 
 from llem_sweep.config.sweep import ExecutionConfig
 from llem_sweep.execution.blocked import Blocked
 from llem_sweep.execution.model_queue import ModelQueue
 from llem_sweep.execution.orders import InOrder, LongestFirst
 from llem_sweep.execution.spread import Choice, choices, choose
-from llem_sweep.execution.tasks import Task, Waiting, WorkerView
+from llem_sweep.execution.tasks import Task, WorkerView
 from llem_sweep.plan.estimates import Estimates
-from llem_sweep.plan.need import Need, fits, need_of
+from llem_sweep.plan.need import Need, need_of
 
-__all__ = ["Schedule", "Task", "Waiting", "WorkerView"]
+__all__ = ["Schedule", "Task", "WorkerView"]
+
+TURNS_OF_A_NEED = 64
+"""Turns that one need has before the others have theirs, where the order is free: it may have thousands, and
+nobody to serve them."""
 
 
 class Schedule:
@@ -33,86 +38,121 @@ class Schedule:
         self._make = LongestFirst if execution.cycle_order == "longest_first" else Blocked
         self._estimates = estimates
         self._queues: dict[tuple[Need, str], ModelQueue] = {}
-        self._in_order: dict[tuple[Need, str], InOrder] = {}
+        self._in_order: dict[Need, InOrder] = {}
         self._of_model: dict[str, list[ModelQueue]] = {}
-        self._of_point: dict[str, tuple[Need, str]] = {}
+        self._of_point: dict[str, ModelQueue] = {}
         self._learnt = len(estimates.recorded)
         self._last = self._first = 0
         for task in tasks:
             self.put_back(task, front=False)
 
     def __len__(self) -> int:
-        return sum(len(queue) for queue in self._queues.values())
+        return sum(map(len, self._all()))
 
-    def take(self, worker: WorkerView, others: Sequence[WorkerView]) -> Task | None:
+    def take(
+        self, worker: WorkerView, others: Sequence[WorkerView], *, within_s: float | None = None
+    ) -> Task | None:
         """The task that idle ``worker`` is to run now, taken out; None when it had better stay idle.
 
-        ``others`` are all other workers that may be given tasks, idle ones included. A worker that has nothing to
-        do is worth asking again whenever another one ends: it gets None only while others have the model of all
-        that it could do, and would be done sooner without it.
+        ``others`` are all other workers that may be given tasks, idle ones included. A worker that gets nothing is
+        worth asking again whenever another one ends: it gets None only while others have the model of all that it
+        could do, and would be done sooner without it. With ``within_s`` it gets only what is expected to be over
+        in so many seconds, with the model that it has where the order is free.
         """
         self._learn()
         if self.order_is_fixed:
-            fitting = [q for q in self._in_order.values() if len(q) and fits(worker.need, q.need)]
-            if not fitting:
+            fitting = [queue for queue in self._in_order.values() if len(queue) and worker.fits(queue.need)]
+            queue = min(fitting, key=lambda queue: queue.position, default=None)
+            if queue is None:
                 return None
-            return min(fitting, key=lambda queue: queue.position).take(worker.name, ())
-        choice = self._choice(worker, others)
+            return queue.take(worker.name, ()) if within_s is None else queue.take_within(within_s)
+        choice = self._loaded(worker, others)
+        if within_s is not None:
+            return choice.queue.take_within(within_s) if choice is not None else None
+        if choice is None:
+            choice = choose(others, choices(worker, others, self._queues.values()))
         if choice is None:
             return None
         return choice.queue.take(worker.name, {sharer.name for sharer in choice.sharers})
 
     def put_back(self, task: Task, *, front: bool = True) -> None:
         """Have ``task`` wait, before everything else of its model (or of all, in a fixed order) or after it."""
-        experiment = task.experiment
-        point = experiment.config_hash
-        if point not in self._of_point:
-            self._of_point[point] = (need_of(experiment.config), self._estimates.key(experiment))
-        address = self._of_point[point]
         if front:
             self._first -= 1
         else:
             self._last += 1
         position = self._first if front else self._last
-        self._queue(address).put(task, position, first=front and not self.order_is_fixed)
+        self._queue(task).put(task, position, first=front and not self.order_is_fixed)
 
-    def remove(self, predicate: Callable[[Task], bool]) -> list[Task]:
-        """Take out and return every task of which ``predicate`` is true: pruned, or no longer possible."""
-        return [task for queue in self._queues.values() for task in queue.remove(predicate)]
+    def remove(self, which: Callable[[Task], bool]) -> list[Task]:
+        """Take out and return every task of which ``which`` is true: pruned, or no longer possible."""
+        return [task for queue in self._all() for task in queue.remove(which)]
 
-    def waiting(self) -> Mapping[Need, Waiting]:
-        """What waits, by what it needs; needs of which nothing waits are left out."""
-        self._learn()
-        found: dict[Need, Waiting] = {}
-        for (need, _), queue in self._queues.items():
-            if not len(queue):
-                continue
-            position = queue.position if isinstance(queue, InOrder) else None
-            before = found.get(need, Waiting(0, 0.0, position))
-            if position is not None and before.position is not None:
-                position = min(position, before.position)
-            found[need] = Waiting(before.tasks + len(queue), before.work_s + queue.work_s, position)
-        return found
+    def waiting(self) -> dict[Need, int]:
+        """How many tasks wait, by what they need; needs of which none waits are left out."""
+        numbers: dict[Need, int] = {}
+        for queue in self._all():
+            if len(queue):
+                numbers[queue.need] = numbers.get(queue.need, 0) + len(queue)
+        return numbers
 
-    def _choice(self, worker: WorkerView, others: Sequence[WorkerView]) -> Choice | None:
-        """What it has loaded, which is most cases and soon found, or what it had better turn to."""
+    def turns(self) -> Iterator[Need]:
+        """The need of each waiting task, in the order in which workers should be there for them.
+
+        Where the order is free the widest come first, so that narrow ones can fill what they leave.
+        """
+        if self.order_is_fixed:
+            for _, need in merge(*(queue.positions() for queue in self._in_order.values())):
+                yield need
+            return
+        numbers = self.waiting()
+        widest = sorted(numbers, key=lambda need: -need.boards)
+        for need in widest:
+            yield from (need for _ in range(min(numbers[need], TURNS_OF_A_NEED)))
+        for need in widest:
+            yield from (need for _ in range(TURNS_OF_A_NEED, numbers[need]))
+
+    def load_key(self, task: Task) -> str:
+        """What is loaded once ``task`` has run."""
+        return self._estimates.key(task.experiment)
+
+    def rest_s(self, task: Task, spent_s: float, *, loads: bool = False) -> float:
+        """Expected seconds until ``task``, begun ``spent_s`` ago, ends; ``loads`` where its model had to load."""
+        return self._estimates.rest_s(task.experiment, spent_s, loads=loads)
+
+    def record(self, task: Task, took_s: float, load_s: float | None) -> None:
+        """``task`` has completed in ``took_s`` seconds, after ``load_s`` of loading if it had to load."""
+        self._estimates.record(task.experiment, took_s, load_s)
+
+    def _all(self) -> Iterable[ModelQueue]:
+        return self._in_order.values() if self.order_is_fixed else self._queues.values()
+
+    def _loaded(self, worker: WorkerView, others: Sequence[WorkerView]) -> Choice | None:
+        """What ``worker`` can do with the model that it has."""
         loaded = choices(worker, others, self._of_model.get(worker.model or "", ()))
-        if loaded:
-            return min(loaded, key=lambda each: each.freedom)
-        return choose(worker, others, choices(worker, others, self._queues.values()))
+        return min(loaded, key=lambda each: each.freedom, default=None)
 
-    def _queue(self, address: tuple[Need, str]) -> ModelQueue:
-        if address not in self._queues:
-            if self.order_is_fixed:
-                self._queues[address] = self._in_order[address] = InOrder(*address, self._estimates)
-            else:
-                self._queues[address] = self._make(*address, self._estimates)
-            self._of_model.setdefault(address[1], []).append(self._queues[address])
-        return self._queues[address]
+    def _queue(self, task: Task) -> ModelQueue:
+        point = task.experiment.config_hash
+        if point not in self._of_point:
+            need, key = need_of(task.experiment.config), self._estimates.key(task.experiment)
+            self._of_point[point] = self._fixed(need) if self.order_is_fixed else self._free(need, key)
+        return self._of_point[point]
+
+    def _fixed(self, need: Need) -> ModelQueue:
+        if need not in self._in_order:
+            self._in_order[need] = InOrder(need, "", self._estimates)
+        return self._in_order[need]
+
+    def _free(self, need: Need, key: str) -> ModelQueue:
+        if (need, key) not in self._queues:
+            self._queues[need, key] = queue = self._make(need, key, self._estimates)
+            self._of_model.setdefault(key, []).append(queue)
+        return self._queues[need, key]
 
     def _learn(self) -> None:
         """Take over what has been recorded since the last look."""
         for point in self._estimates.recorded[self._learnt :]:
             if point in self._of_point:
-                self._queues[self._of_point[point]].learn(point)
+                self._of_point[point].learn(point)
         self._learnt = len(self._estimates.recorded)

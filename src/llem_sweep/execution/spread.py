@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from llem_sweep.execution.model_queue import ModelQueue
 from llem_sweep.execution.tasks import WorkerView
-from llem_sweep.plan.need import fits
 
 LISTED_TASKS = 64
 """Of so many waiting tasks the end is found task by task; of more, by their sum."""
@@ -37,14 +36,14 @@ def choices(worker: WorkerView, others: Sequence[WorkerView], queues: Iterable[M
         if other.model is not None:
             holding.setdefault(other.model, []).append(other)
     return [
-        Choice(queue, tuple(o for o in holding.get(queue.key, ()) if fits(o.need, queue.need)))
+        Choice(queue, tuple(o for o in holding.get(queue.key, ()) if o.fits(queue.need)))
         for queue in queues
-        if len(queue) and fits(worker.need, queue.need)
+        if len(queue) and worker.fits(queue.need)
     ]
 
 
-def choose(worker: WorkerView, others: Sequence[WorkerView], found: Sequence[Choice]) -> Choice | None:
-    """Which model ``worker`` had better load; None when loading any would end nothing sooner.
+def choose(others: Sequence[WorkerView], found: Sequence[Choice]) -> Choice | None:
+    """Which model an idle worker had better load; None when loading any would end nothing sooner.
 
     That is the largest model that nobody has, or else the one with most left for each worker, provided that help
     pays for the load. A long task that would begin too late behind the new model goes before it.
@@ -54,7 +53,7 @@ def choose(worker: WorkerView, others: Sequence[WorkerView], found: Sequence[Cho
     if not new:
         return max(paying, key=_alone_s, default=None)
     largest = max(new, key=lambda each: (-each.freedom, _fresh_s(each)))
-    latest_s = _horizon_s(worker, others, found) - _fresh_s(largest)
+    latest_s = _horizon_s(others, found) - _fresh_s(largest)
     late = [each for each in paying if _longest_s(each) > max(latest_s, _fresh_s(largest))]
     return max(late, key=_longest_s, default=largest)
 
@@ -69,9 +68,10 @@ def _fresh_s(choice: Choice) -> float:
     return choice.queue.load_s + choice.queue.work_s
 
 
-def _horizon_s(worker: WorkerView, others: Sequence[WorkerView], found: Sequence[Choice]) -> float:
-    """When everything could be done at the earliest, were it divided evenly among the workers of this width."""
-    peers = [other for other in others if other.need[:3] == worker.need[:3]]
+def _horizon_s(others: Sequence[WorkerView], found: Sequence[Choice]) -> float:
+    """When everything could be done at the earliest, were it divided evenly among those that could help."""
+    needs = {each.queue.need for each in found}
+    peers = [other for other in others if any(map(other.fits, needs))]
     work_s = sum(each.queue.work_s if each.sharers else _fresh_s(each) for each in found)
     return (work_s + sum(peer.free_in_s for peer in peers)) / (len(peers) + 1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from llem_sweep.plan.need import Need
@@ -20,19 +21,9 @@ class WorkerView(NamedTuple):
 
     name: str
     node: str
-    need: Need
-    """What it offers: its width, and in ``accelerators`` the names that its kind of board goes by."""
+    fits: Callable[[Need], bool]
+    """Whether it can run what has this need."""
     model: str | None
     """Load key of what is loaded or being loaded; None for nothing."""
     free_in_s: float = 0.0
     """Expected rest of what it runs, loading included; 0 when it is idle."""
-
-
-class Waiting(NamedTuple):
-    """What waits for workers that offer one need."""
-
-    tasks: int
-    work_s: float
-    """Expected seconds on one worker; boards not multiplied, loads not counted."""
-    position: int | None
-    """Where the first of them stands in the order, lower first; None where the order is free."""

@@ -10,8 +10,8 @@ from llem_sweep.config.sweep import ExecutionConfig
 from llem_sweep.plan.board_power import design_power_w
 from llem_sweep.plan.efficiency import Piece, lower_bound_s
 from llem_sweep.plan.estimates import Estimates
-from llem_sweep.plan.need import Need, need_of
-from llem_sweep.plan.types import ClusterShape, NodeShape, PlannedExperiment
+from llem_sweep.plan.need import Need, need_of, share_of
+from llem_sweep.plan.types import ClusterShape, PlannedExperiment
 
 LEAST_POWER_SHARE, USUAL_POWER_SHARE = 0.1, 0.5
 """Of its design power, what a board draws when it does next to nothing, and what inference usually takes."""
@@ -37,16 +37,14 @@ class Forecast(NamedTuple):
     """Of the boards while they load and run experiments; None where one of their kinds isn't known."""
 
 
-def serving(need: Need, cluster: ClusterShape) -> tuple[NodeShape, ...]:
-    """Nodes that can run what has ``need``; where a node's kind of board isn't known it may."""
-    return tuple(node for node in cluster.nodes if node.gpus >= need.boards and _is_of_kind(node, need))
-
-
-def workers(need: Need, node: NodeShape, cluster: ClusterShape, execution: ExecutionConfig) -> int:
-    """Workers with ``need`` that ``node`` has room for at a time."""
-    if cluster.inline or execution.exclusive == "node":
-        return 1
-    return node.gpus // need.boards if need.boards else execution.cpu_workers or 1
+def seats(need: Need, cluster: ClusterShape, execution: ExecutionConfig) -> list[str]:
+    """The node of each worker with ``need`` that there is room for at a time."""
+    found: list[str] = []
+    for node in cluster.nodes:
+        share = share_of(need, node, execution.cpu_workers or 1)
+        if share is not None:
+            found += [node.name] * (1 if execution.exclusive == "node" else int(1 / share))
+    return found
 
 
 def forecast(
@@ -92,7 +90,7 @@ def _bounds_s(
 ) -> Range:
     """The lower bound of the experiments with one need, with the least, the expected and the longest times."""
     held = max(1, need.boards)
-    boards = held * sum(workers(need, node, cluster, execution) for node in serving(need, cluster))
+    boards = held * len(seats(need, cluster, execution))
     pieces = [_pieces(experiment, held, estimates) for experiment in group]
     return Range(*(lower_bound_s(column, boards) for column in zip(*pieces, strict=True)))
 
@@ -124,7 +122,7 @@ def _energy_j(
     if cluster.simulated or not on_boards:
         return None
     for need, group in on_boards.items():
-        powers_w = [design_power_w(node.board) for node in serving(need, cluster)]
+        powers_w = [design_power_w(node.board) for node in cluster.nodes if share_of(need, node)]
         known_w = [power_w for power_w in powers_w if power_w is not None]
         if not known_w or len(known_w) < len(powers_w):
             return None
@@ -138,9 +136,3 @@ def _energy_j(
                 need.boards * power_w * (sum(piece.took_s for piece in column) + sum(loads_s.values()))
             )
     return Range(*total)
-
-
-def _is_of_kind(node: NodeShape, need: Need) -> bool:
-    if not need.accelerators or node.board is None:
-        return True
-    return any(kind.casefold() in node.board.casefold() for kind in need.accelerators)
