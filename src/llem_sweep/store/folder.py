@@ -16,6 +16,7 @@ from llem_sweep.clock import Clock, SystemClock
 from llem_sweep.errors import OutputError, StoreError
 from llem_sweep.plan.serial import plan_to_json
 from llem_sweep.plan.types import PlannedExperiment, SweepPlan
+from llem_sweep.redaction import redact
 from llem_sweep.results.failure import FailureRecord
 from llem_sweep.results.outcome import Completed, Failed, FailureKind, Outcome, Stage
 from llem_sweep.store import layout
@@ -74,9 +75,9 @@ class SweepFolder(SweepRecords):
             undo.callback(lock.close)
             try:
                 (path / layout.STAGING).mkdir()
-                write_file(path / layout.SOURCE, source.encode("utf-8", "replace"))
-                write_file(path / layout.SETTINGS, settings_to_json(settings).encode())
-                write_file(path / layout.PLAN, plan_to_json(plan).encode())
+                write_file(path / layout.SOURCE, redact(source).encode("utf-8", "replace"))
+                write_file(path / layout.SETTINGS, redact(settings_to_json(settings)).encode())
+                write_file(path / layout.PLAN, redact(plan_to_json(plan)).encode())
             except OSError as exc:
                 raise OutputError(cannot_write(path, exc)) from exc
             except StoreError as exc:
@@ -192,7 +193,7 @@ class SweepFolder(SweepRecords):
             time=now,
             config=experiment.config.model_dump(mode="json"),
         )
-        content = record.model_dump_json(indent=2).encode()
+        content = redact(record.model_dump_json(indent=2)).encode()
         with self._resumable():
             folder = commit_folder(self.path, self._name(experiment, now), layout.FAILURE, content, {})
         self.note_failed(record, folder.name)
