@@ -240,7 +240,7 @@ def _check_unchanged(folder: SweepFolder, sweep: SweepConfig | None, asked: RunS
 
 
 def _admit(plan: SweepPlan, shape: ClusterShape, clock: Clock, allow_remote_code: bool) -> Admission:
-    facts = ModelCatalogue(clock).facts
+    facts = ModelCatalogue(clock, platform.node() or "localhost").facts
     return admit(plan, shape, facts, allow_remote_code=allow_remote_code, backends=backend_names())
 
 

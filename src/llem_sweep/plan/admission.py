@@ -87,6 +87,8 @@ def _judge(
     known = facts(config)
     if known.problem is not None:
         return _Verdict(Refusal.UNSUPPORTED, known.problem)
+    if known.absent is not None and {node.name for node in cluster.nodes} <= known.absent_on:
+        return _Verdict(Refusal.UNSUPPORTED, known.absent)
     if excess := _excess(config, cluster, known):
         return _Verdict(Refusal.TOO_LARGE, excess)
     return None
