@@ -119,5 +119,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
         monkeypatch.delenv("HF_TOKEN", raising=False)
+        # transformers keeps a client, and with it the address of an earlier test's Hub.
+        monkeypatch.setattr("transformers.utils.hub._hf_api", None)
         yield hub
         close_session()

@@ -1,4 +1,4 @@
-"""Which model is brought onto which node next: each once, ahead of need, and never beside a window that forbids it."""
+"""Which model is brought onto which node next: once each, ahead of need, not beside a window that forbids it."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from llem_sweep.backends.pytorch.faults import Translated
 from llem_sweep.backends.pytorch.fetch import checked_cache
 from llem_sweep.backends.pytorch.files import check_config, check_folder, needed_files
-from llem_sweep.backends.pytorch.hub import CONFIG, look
+from llem_sweep.backends.pytorch.hub import CONFIG, Asking, look
 from llem_sweep.backends.pytorch.loading import DTYPES, from_config
 from llem_sweep.config.contents import is_local
 from llem_sweep.config.experiment import ExperimentConfig
@@ -80,7 +80,7 @@ def _on_hub(config: ExperimentConfig, *, ask_hub: bool) -> _Place:
     except (HubUnreachableError, ModelRefusedError) as exc:
         commit = checked_cache(config, exc).name
         return _Place({"revision": commit, "local_files_only": True})
-    with Translated(f"reading {model}", HubUnreachableError):
+    with Asking(f"reading {model}", HubUnreachableError):
         hf_hub_download(model, CONFIG, revision=listing.commit)
         place = _Place({"revision": listing.commit, "local_files_only": True})
         try:

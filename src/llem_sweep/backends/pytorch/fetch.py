@@ -15,9 +15,8 @@ from filelock import FileLock
 from huggingface_hub import constants, hf_hub_download, snapshot_download
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
-from llem_sweep.backends.pytorch.faults import Translated
 from llem_sweep.backends.pytorch.files import Needed, check_folder, damages, needed_files
-from llem_sweep.backends.pytorch.hub import Listing, cached_folder, endpoint, is_cached, look
+from llem_sweep.backends.pytorch.hub import Asking, Listing, cached_folder, endpoint, is_cached, look
 from llem_sweep.config.contents import is_local
 from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.errors import HubUnreachableError, ModelLoadError, ModelRefusedError
@@ -48,7 +47,7 @@ def fetch_files(config: ExperimentConfig) -> Source:
         return Source({}, 0)
     # Bars of downloading would be drawn over the driver's view.
     disable_progress_bars()
-    with Translated(f"fetching {config.model}", ModelLoadError), model_lock(config.model):
+    with Asking(f"fetching {config.model}"), model_lock(config.model):
         try:
             listing = look(config.model, config.pytorch.revision)
         except (HubUnreachableError, ModelRefusedError) as exc:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from types import TracebackType
 from typing import NamedTuple
 
 from huggingface_hub import HfApi, constants, get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
@@ -22,7 +23,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from llem_sweep.errors import HubUnreachableError, ModelRefusedError
+from llem_sweep.errors import HubUnreachableError, LlemSweepError, ModelLoadError, ModelRefusedError
 from llem_sweep.redaction import redact
 
 CONFIG = "config.json"
@@ -31,6 +32,27 @@ LOOK_S = 4.0
 _CAN_READ = "set HF_TOKEN, or run `hf auth login`, on every node"
 # The client's own error stands on that of its HTTP library, which differs from release to release, and on OSError.
 _NETWORK_ERRORS: tuple[type[Exception], ...] = (*HfHubHTTPError.__bases__, ValueError)
+
+
+class Asking:
+    """Raise what the Hub's client raises inside as ModelLoadError, or as ``otherwise``.
+
+    As ``faults.Translated`` does for torch, without importing it: fetching has to be light, since others measure
+    beside it.
+    """
+
+    def __init__(self, doing: str, otherwise: type[ModelLoadError] = ModelLoadError) -> None:
+        self._doing = doing
+        self._otherwise = otherwise
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(exc, Exception) and not isinstance(exc, LlemSweepError):
+            raise self._otherwise(redact(f"{self._doing}: {type(exc).__name__}: {exc}")) from exc
 
 
 class Listing(NamedTuple):
