@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -297,3 +299,20 @@ def test_processes_that_start_together_download_once_and_a_cache_then_serves_off
         assert outcome(having) == "0"
         assert "HF_HUB_OFFLINE is set" in outcome(lacking)
         assert len(hub.asked) == asked
+
+
+def test_a_hub_that_never_answers_is_waited_for_as_long_as_its_setting_says(
+    hub: Hub, small: MakeConfig, backend: PyTorchBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setattr(constants, "ENDPOINT", address)
+        monkeypatch.setattr(
+            constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}"
+        )
+        monkeypatch.setenv("HF_HUB_ETAG_TIMEOUT", "1")
+        begun_s = time.monotonic()
+        absent = backend.describe(small(model=MODEL)).absent
+        # The client itself may ask for something else first, once a day, and waits 3 s for that.
+        assert time.monotonic() - begun_s < 8
+    assert address in (absent or "")

@@ -27,7 +27,7 @@ from llem_sweep.errors import HubUnreachableError, LlemSweepError, ModelLoadErro
 from llem_sweep.redaction import redact
 
 CONFIG = "config.json"
-LOOK_S = 4.0
+LOOK_S = 3.0
 """Longest wait for the Hub's first answer, unless HF_HUB_ETAG_TIMEOUT says otherwise; nothing is tried again."""
 _CAN_READ = "set HF_TOKEN, or run `hf auth login`, on every node"
 # The client's own error stands on that of its HTTP library, which differs from release to release, and on OSError.
