@@ -185,6 +185,8 @@ def test_a_model_that_a_node_cant_have_may_be_on_another() -> None:
     assert refusal({}, facts=absent) is None
     nowhere = absent._replace(absent_on=frozenset({"big", "small", "elsewhere"}))
     assert refusal({}, facts=nowhere) == (Refusal.UNSUPPORTED, "no Hub")
+    growing = CLUSTER._replace(startable=(NodeShape("kind", 8, 8.0),))
+    assert refusal({}, facts=nowhere, cluster=growing) is None
 
 
 def test_facts_are_asked_once_a_point_and_only_where_they_matter() -> None:

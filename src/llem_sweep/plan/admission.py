@@ -101,7 +101,10 @@ def _judge(
     known = facts(config)
     if known.problem is not None:
         return _Verdict(Refusal.UNSUPPORTED, known.problem)
-    if known.absent is not None and {node.name for node in cluster.nodes} <= known.absent_on:
+    # Where nobody has looked yet, the model may still be.
+    if known.absent is not None and known.absent_on.issuperset(
+        node.name for node in (*cluster.nodes, *cluster.startable)
+    ):
         return _Verdict(Refusal.UNSUPPORTED, known.absent)
     if excess := _excess(config, cluster, known):
         return _Verdict(Refusal.TOO_LARGE, excess)
