@@ -223,6 +223,24 @@ def test_damage_that_the_hub_sends_is_told(served: Hub, small: MakeConfig, backe
         backend.fetch(small(model=MODEL))
 
 
+def test_a_file_of_another_size_than_the_hub_tells_is_not_taken(
+    served: Hub, small: MakeConfig, backend: PyTorchBackend
+) -> None:
+    served.listed_sizes["model.safetensors"] = len(served.files["model.safetensors"]) + 8
+    with pytest.raises(ModelLoadError, match=r"sends is damaged: model.safetensors has \d+ bytes instead of"):
+        backend.fetch(small(model=MODEL))
+
+
+def test_a_file_in_the_cache_of_another_size_than_the_hub_tells_is_fetched_again(
+    served: Hub, small: MakeConfig
+) -> None:
+    PyTorchBackend(SystemClock()).fetch(small(model=MODEL))
+    tokenizer = (only_snapshot() / "tokenizer.json").resolve()
+    tokenizer.write_bytes(tokenizer.read_bytes() + b" ")
+    assert not PyTorchBackend(SystemClock()).fetch(small(model=MODEL)).already_there
+    assert tokenizer.read_bytes() == served.files["tokenizer.json"]
+
+
 def test_a_folder_on_disk_is_checked_alike(
     small: MakeConfig, saved_folder: Path, tmp_path: Path, backend: PyTorchBackend
 ) -> None:
