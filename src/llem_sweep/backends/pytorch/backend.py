@@ -29,7 +29,7 @@ class PyTorchBackend:
         self._clock = clock
         self._facts: dict[str, ModelFacts] = {}
         self._sources: dict[str | None, Source] = {}
-        self._hub_unreachable = False
+        self._absent: dict[str | None, ModelFacts] = {}
         # The Hub client tells of every retry, over whatever is drawn; in the end it raises all the same.
         logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
 
@@ -44,11 +44,15 @@ class PyTorchBackend:
     def describe(self, config: ExperimentConfig) -> ModelFacts:
         key = self.load_key(config)
         if key not in self._facts:
-            # Every further try would wait for a Hub that doesn't answer again.
-            known = describe(config, ask_hub=not self._hub_unreachable)
-            self._hub_unreachable |= known.absent is not None
-            self._facts[key] = known
+            self._facts[key] = self._absent.get(self.fetch_key(config)) or self._describe(config)
         return self._facts[key]
+
+    def _describe(self, config: ExperimentConfig) -> ModelFacts:
+        # Every further try would wait again for a Hub that doesn't answer.
+        known = describe(config, ask_hub=not self._absent)
+        if known.absent is not None:
+            self._absent[self.fetch_key(config)] = known
+        return known
 
     def fetch_key(self, config: ExperimentConfig) -> str | None:
         if is_local(config.model):

@@ -75,7 +75,7 @@ def _on_hub(config: ExperimentConfig, *, ask_hub: bool) -> _Place:
     model = config.model
     try:
         if not ask_hub:
-            raise HubUnreachableError("the Hub didn't answer before")
+            raise HubUnreachableError("the Hub wasn't asked, because it didn't answer for another model")
         listing = look(model, config.pytorch.revision)
     except (HubUnreachableError, ModelRefusedError) as exc:
         commit = checked_cache(config, exc).name
