@@ -12,6 +12,8 @@
     │   └── IdentityError      computing happens on another board than the one metered
     ├── BackendError           an inference engine failed; says at which stage
     │   ├── ModelLoadError     the model or tokenizer can't be loaded
+    │   │   ├── ModelRefusedError    it doesn't exist, may not be read, or is damaged
+    │   │   └── HubUnreachableError  it isn't on this node, and the Hub can't be asked
     │   ├── GpuMemoryError     the board's or host's memory didn't suffice
     │   └── DeviceFaultError   the CUDA context is broken: the process must be replaced
     └── StoreError             a result can't be written or read back
@@ -108,6 +110,14 @@ class BackendError(LlemSweepError):
 
 class ModelLoadError(BackendError):
     """The model or its tokenizer can't be loaded."""
+
+
+class ModelRefusedError(ModelLoadError):
+    """The model doesn't exist, may not be read, lacks files or is damaged: trying again changes nothing."""
+
+
+class HubUnreachableError(ModelLoadError):
+    """The node doesn't hold the model and can't ask the Hub for it now."""
 
 
 class GpuMemoryError(BackendError):

@@ -154,7 +154,7 @@ def run_sweep(
             message=view.message,
         ) as cluster:
             _tell(view, *adopt(folder, step, cluster.shape))
-            catalogue = ModelCatalogue(clock)
+            catalogue = ModelCatalogue(clock, platform.node() or "localhost")
             admission = _admit(waiting, cluster.shape, catalogue, allow_remote_code)
             if not folder.settled():
                 _require_work(admission)
@@ -189,7 +189,7 @@ def dry_run(
     else:
         with open_cluster(plan.name, clock, address=address) as cluster:
             shape = cluster.shape
-    catalogue = ModelCatalogue(clock)
+    catalogue = ModelCatalogue(clock, platform.node() or "localhost")
     admission = _admit(plan, shape, catalogue, allow_remote_code)
     return DryRun(plan, admission, shape, _forecast(admission, shape, plan.execution, catalogue))
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from llem_sweep.backends.protocol import LoadContext
+from llem_sweep.backends.protocol import Fetched, LoadContext
 from llem_sweep.backends.synthetic import SyntheticBackend, batch_sizes
 from llem_sweep.clock import SimulatedClock, SystemClock
 from llem_sweep.config.experiment import ExperimentConfig
@@ -125,3 +125,23 @@ print("alive", flush=True)
         [sys.executable, "-c", program], capture_output=True, text=True, env=dict(os.environ), check=False
     )
     assert (done.returncode, done.stdout.split()) == (1, ["False"]), done.stderr
+
+
+def test_fetching_takes_its_time_once() -> None:
+    clock = SimulatedClock()
+    backend = SyntheticBackend(clock)
+    config = make(fetch_seconds=30.0)
+    begun_s = clock.monotonic()
+    assert backend.fetch(config) == Fetched(0, 30.0, already_there=False)
+    assert backend.fetch(config).already_there
+    assert clock.monotonic() - begun_s == 30.0
+
+
+def test_a_fetch_that_fails_makes_loading_fail_too() -> None:
+    backend = SyntheticBackend(SimulatedClock())
+    config = make(fail_at="fetch")
+    assert backend.fetch_key(config) is not None
+    with pytest.raises(ModelLoadError, match="fail_at is fetch"):
+        backend.fetch(config)
+    with pytest.raises(ModelLoadError, match="fail_at is fetch"):
+        backend.load(config, LoadContext(gpus=1, simulated=True, attempt=1))

@@ -180,6 +180,15 @@ def test_a_model_that_cannot_be_used_is_refused_with_the_backends_reason() -> No
     assert refusal({}, facts=ModelFacts(problem="no config.json")) == (Refusal.UNSUPPORTED, "no config.json")
 
 
+def test_a_model_that_a_node_cant_have_may_be_on_another() -> None:
+    absent = ModelFacts(absent="no Hub", absent_on=frozenset({"big"}))
+    assert refusal({}, facts=absent) is None
+    nowhere = absent._replace(absent_on=frozenset({"big", "small", "elsewhere"}))
+    assert refusal({}, facts=nowhere) == (Refusal.UNSUPPORTED, "no Hub")
+    growing = CLUSTER._replace(startable=(NodeShape("kind", 8, 8.0),))
+    assert refusal({}, facts=nowhere, cluster=growing) is None
+
+
 def test_facts_are_asked_once_a_point_and_only_where_they_matter() -> None:
     asked: list[str] = []
 

@@ -77,6 +77,17 @@ class LoadedModel(Protocol):
         """Free the memory. Safe to call twice."""
 
 
+class Fetched(NamedTuple):
+    """A model whose files are on this node."""
+
+    bytes: int
+    """Downloaded for it."""
+    seconds: float
+    """Waiting for another process's download included."""
+    already_there: bool
+    """True when nothing had to be downloaded."""
+
+
 class Backend(Protocol):
     """An inference engine."""
 
@@ -90,6 +101,15 @@ class Backend(Protocol):
 
     def describe(self, config: ExperimentConfig) -> ModelFacts:
         """What is known of the model without loading it; needs no GPU."""
+
+    def fetch_key(self, config: ExperimentConfig) -> str | None:
+        """Equal keys need the same files on a node; None where there is nothing to fetch."""
+
+    def fetch(self, config: ExperimentConfig) -> Fetched:
+        """Bring what loading ``config`` reads onto this node, whole; loading does so too where it wasn't done.
+
+        Processes that fetch the same on one node wait for each other. Raises ModelLoadError.
+        """
 
     def load_key(self, config: ExperimentConfig) -> str:
         """Equal keys can share one loaded model."""

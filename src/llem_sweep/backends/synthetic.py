@@ -8,9 +8,17 @@ import os
 import threading
 from typing import Any
 
-from llem_sweep.backends.protocol import BatchTally, LoadContext, LoadedModel, MarkPhase, Workload
+from llem_sweep.backends.protocol import (
+    BatchTally,
+    Fetched,
+    LoadContext,
+    LoadedModel,
+    MarkPhase,
+    Workload,
+)
 from llem_sweep.clock import Clock
 from llem_sweep.config.experiment import ExperimentConfig
+from llem_sweep.config.options import SyntheticOptions
 from llem_sweep.errors import BackendError, GpuMemoryError, ModelLoadError
 from llem_sweep.phases import Phase
 from llem_sweep.plan.types import ModelFacts
@@ -23,13 +31,15 @@ PREFILL_SHARE = 0.1
 class SyntheticBackend:
     """Waits on its clock as long as ``synthetic`` says and reports the tokens that were asked for.
 
-    An experiment's requests are spread evenly over up to ``MAX_BATCHES`` batches. ``synthetic.fail_at`` makes
-    loading (``load``) or every batch, those of the warm-up included (``run``, ``oom``, ``hang``, ``die``), fail.
+    An experiment's requests are spread evenly over up to ``MAX_BATCHES`` batches. Fetching waits for
+    ``synthetic.fetch_seconds``; loading doesn't. ``synthetic.fail_at`` makes fetching (``fetch``), loading
+    (``load``) or every batch, those of the warm-up included (``run``, ``oom``, ``hang``, ``die``), fail.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._loads = itertools.count()
+        self._fetched: set[str | None] = set()
 
     @property
     def version(self) -> str:
@@ -42,6 +52,20 @@ class SyntheticBackend:
     def describe(self, config: ExperimentConfig) -> ModelFacts:
         return ModelFacts()
 
+    def fetch_key(self, config: ExperimentConfig) -> str | None:
+        options = config.synthetic
+        return json.dumps([config.model, options.fetch_seconds]) if _needs_fetching(options) else None
+
+    def fetch(self, config: ExperimentConfig) -> Fetched:
+        options = config.synthetic
+        if not _needs_fetching(options) or self.fetch_key(config) in self._fetched:
+            return Fetched(0, 0.0, already_there=True)
+        self._clock.sleep(options.fetch_seconds)
+        if options.fail_at == "fetch":
+            raise ModelLoadError("synthetic failure: fail_at is fetch")
+        self._fetched.add(self.fetch_key(config))
+        return Fetched(0, options.fetch_seconds, already_there=False)
+
     def load_key(self, config: ExperimentConfig) -> str:
         options = config.synthetic
         # Whether a fault still strikes depends on the attempt, which is told at loading alone.
@@ -51,8 +75,8 @@ class SyntheticBackend:
     def load(self, config: ExperimentConfig, context: LoadContext) -> LoadedModel:
         self._clock.sleep(config.synthetic.load_seconds)
         model = SyntheticModel(self._clock, context.attempt)
-        if model.failure(config) == "load":
-            raise ModelLoadError("synthetic failure: fail_at is load")
+        if (fault := model.failure(config)) in ("fetch", "load"):
+            raise ModelLoadError(f"synthetic failure: fail_at is {fault}")
         return model
 
 
@@ -124,6 +148,10 @@ def batch_sizes(requests: int) -> tuple[int, ...]:
     batches = min(requests, MAX_BATCHES)
     size, larger = divmod(requests, batches)
     return tuple(size + (index < larger) for index in range(batches))
+
+
+def _needs_fetching(options: SyntheticOptions) -> bool:
+    return options.fetch_seconds > 0 or options.fail_at == "fetch"
 
 
 def _strike(failure: str | None) -> None:

@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Discriminator, Field, Tag, ValidationError, mod
 
 from llem_sweep.config.base import BackendOptions, ConfigModel, NotYet, Unhashed
 from llem_sweep.config.options import PyTorchOptions, SyntheticOptions, plugin_options
+from llem_sweep.redaction import holds_credential
 
 Precision = Literal["fp32", "fp16", "bf16"]
 
@@ -204,6 +205,17 @@ class ExperimentConfig(ConfigModel):
     passthrough_kwargs: Annotated[
         dict[str, Any], NotYet("passing arguments through to transformers isn't built yet")
     ] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_credentials(cls, given: Any) -> Any:
+        """A configuration is stored and published with its results."""
+        if holds_credential(given):
+            raise ValueError(
+                "a value looks like a credential, and would be published with the results: remove it, and give "
+                "the token in the environment (HF_TOKEN) or by `hf auth login`"
+            )
+        return given
 
     @model_validator(mode="before")
     @classmethod

@@ -67,12 +67,14 @@ class PyTorchOptions(BackendOptions):
 class SyntheticOptions(BackendOptions):
     """Options of the synthetic backend: it waits instead of computing."""
 
+    fetch_seconds: float = Field(default=0.0, ge=0.0)
+    """Length of a fetch of the model onto a node, where the sweep fetches ahead of need."""
     load_seconds: float = Field(default=0.0, ge=0.0)
     run_seconds: float = Field(default=0.0, ge=0.0)
     """Length of the whole measured run, shared evenly by its batches."""
     output_tokens: int | None = Field(default=None, ge=1)
     """Output tokens per request; by default ``max_output_tokens``."""
-    fail_at: Literal["load", "run", "oom", "hang", "die"] | None = None
+    fail_at: Literal["fetch", "load", "run", "oom", "hang", "die"] | None = None
     fail_times: int | None = Field(default=None, ge=1)
     """Fail only this many attempts, then succeed; by default every attempt."""
 

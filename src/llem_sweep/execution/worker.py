@@ -30,6 +30,7 @@ from llem_sweep.harness.measure import measure
 from llem_sweep.harness.rig import Rig
 from llem_sweep.phases import Phase, PhaseMark
 from llem_sweep.plan.types import PlannedExperiment
+from llem_sweep.redaction import redact
 from llem_sweep.results.outcome import Completed, Failed, FailureKind, Outcome, Stage
 
 
@@ -193,8 +194,9 @@ def failed(error: BaseException, stage: Stage) -> Failed:
     return Failed(
         stage=stage,
         kind=kind,
-        message=f"{type(error).__name__}: {error}",
-        traceback="".join(traceback.format_exception(error)),
+        # Here, because this process may know secrets that the driver doesn't.
+        message=redact(f"{type(error).__name__}: {error}"),
+        traceback=redact("".join(traceback.format_exception(error))),
         log_tail=own_log_tail(),
     )
 

@@ -1,8 +1,8 @@
-"""What is known of models before any is loaded."""
+"""What is known of models before any is loaded, and their files on this node."""
 
 from __future__ import annotations
 
-from llem_sweep.backends.protocol import Backend
+from llem_sweep.backends.protocol import Backend, Fetched
 from llem_sweep.backends.registry import create_backend
 from llem_sweep.clock import Clock
 from llem_sweep.config.experiment import ExperimentConfig
@@ -10,10 +10,11 @@ from llem_sweep.plan.types import ModelFacts
 
 
 class ModelCatalogue:
-    """Facts per model, asked of each backend once for every distinct way to load one."""
+    """Facts per model, asked of each backend once for every distinct way to load one, on ``node``."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, node: str) -> None:
         self._clock = clock
+        self._node = node
         self._backends: dict[str, Backend] = {}
         self._facts: dict[str, ModelFacts] = {}
 
@@ -21,7 +22,9 @@ class ModelCatalogue:
         """What the backend of ``config`` knows of its model; needs no GPU."""
         key = self.load_key(config)
         if key not in self._facts:
-            self._facts[key] = self._backend(config).describe(config)
+            known = self._backend(config).describe(config)
+            absent_on = frozenset({self._node} if known.absent is not None else ())
+            self._facts[key] = known._replace(absent_on=absent_on)
         return self._facts[key]
 
     def load_key(self, config: ExperimentConfig) -> str:
@@ -30,6 +33,15 @@ class ModelCatalogue:
         A synthetic failure has a key of its own each time this is asked: ask once for each point.
         """
         return f"{config.backend}:{self._backend(config).load_key(config)}"
+
+    def fetch_key(self, config: ExperimentConfig) -> str | None:
+        """Equal keys need the same files on a node; None where there is nothing to fetch."""
+        key = self._backend(config).fetch_key(config)
+        return None if key is None else f"{config.backend} {key}"
+
+    def fetch(self, config: ExperimentConfig) -> Fetched:
+        """Bring the files of ``config`` onto this node, whole. Raises ModelLoadError."""
+        return self._backend(config).fetch(config)
 
     def _backend(self, config: ExperimentConfig) -> Backend:
         if config.backend not in self._backends:

@@ -101,6 +101,11 @@ def _judge(
     known = facts(config)
     if known.problem is not None:
         return _Verdict(Refusal.UNSUPPORTED, known.problem)
+    # Where nobody has looked yet, the model may still be.
+    if known.absent is not None and known.absent_on.issuperset(
+        node.name for node in (*cluster.nodes, *cluster.startable)
+    ):
+        return _Verdict(Refusal.UNSUPPORTED, known.absent)
     if excess := _excess(config, cluster, known):
         return _Verdict(Refusal.TOO_LARGE, excess)
     return None

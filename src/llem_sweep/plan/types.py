@@ -56,6 +56,10 @@ class ModelFacts(NamedTuple):
     cache_bytes_per_token: int | None = None
     problem: str | None = None
     """Why the model can't be used at all, when that is known already."""
+    absent: str | None = None
+    """Why the node asked can't have the model; another node may hold it, or reach what this one can't."""
+    absent_on: frozenset[str] = frozenset()
+    """Names of the nodes that can't have it."""
 
 
 class NodeShape(NamedTuple):

@@ -41,6 +41,7 @@ class TorchModel:
         layout = getattr(parts.model, "hf_device_map", None)
         return {
             "engine": "transformers",
+            "commit": parts.commit,
             "model_class": type(parts.model).__name__,
             "device": str(parts.model.device),
             "devices": [str(device) for device in self._devices],
@@ -56,7 +57,7 @@ class TorchModel:
         }
 
     def prepare(self, config: ExperimentConfig) -> Workload:
-        model, tokenizer, special = self._open()
+        model, tokenizer, special, _ = self._open()
         arguments = generation_arguments(config, special)
         with Translated(f"preparing the requests of {config.model}"):
             requests = request_ids(config, model, tokenizer, special)
