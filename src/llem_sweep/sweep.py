@@ -154,7 +154,7 @@ def run_sweep(
             message=view.message,
         ) as cluster:
             _tell(view, *adopt(folder, step, cluster.shape))
-            catalogue = ModelCatalogue(clock, platform.node() or "localhost")
+            catalogue = ModelCatalogue(clock, platform.node() or "localhost", cluster.describe)
             admission = _admit(waiting, cluster.shape, catalogue, allow_remote_code)
             if not folder.settled():
                 _require_work(admission)
@@ -163,6 +163,7 @@ def run_sweep(
                 waiting.execution,
                 require_publishable=require_publishable,
                 completed_before=tally.done > 0,
+                fetch_key=None if settings.inline else catalogue.fetch_key,
                 baseline_s=baselines_s(admission.admitted),
             )
             estimates = Estimates(catalogue.load_key, catalogue.facts)

@@ -117,6 +117,7 @@ def drive() -> Drive:
         sink: ListSink | None = None,
         interrupt_at_s: tuple[float, ...] = (),
         require_publishable: bool = False,
+        fetches: bool = False,
         **pool_options: Any,
     ) -> Bench:
         clock, completed = SimulatedClock(start_s=0.0), make_result(neighbours=())
@@ -136,7 +137,8 @@ def drive() -> Drive:
         # The order of dispatch is fixed unless a test says otherwise.
         settings = execution or ExecutionConfig(cycle_order="interleaved")
         tasks = [Task(experiment, 1) for experiment in experiments]
-        orders = Orders(settings, require_publishable=require_publishable)
+        fetch_key = (lambda config: config.model) if fetches else None
+        orders = Orders(settings, require_publishable=require_publishable, fetch_key=fetch_key)
         shape = ClusterShape(nodes, startable=startable)
         schedule = Schedule(tasks, settings, Estimates(lambda config: config.model))
         ending = Driver(schedule, shape, pool, sink, orders, clock, tally, interrupts).run()

@@ -43,14 +43,14 @@ def test_what_a_node_needs_is_fetched_there_in_order_and_failures_are_told(node_
     good, bad = config("acme/a", fetch_seconds=0.2), config("acme/b", fail_at="fetch")
     seen = []
     for _ in range(2):
-        (order,) = prefetcher.next(node_ids, lambda node: [good, bad], lambda node: True)
+        (order,) = prefetcher.next(node_ids, lambda node: [good, bad])
         fetches.begin(order)
         assert fetches.poll() == (), "polling never waits"
         prefetcher.ended(ended(fetches))
         seen.append(order.config.model)
     assert seen == ["acme/a", "acme/b"]
     assert prefetcher.presence("here", good) is Presence.PRESENT
-    assert prefetcher.failure("here", bad) == "synthetic failure: fail_at is fetch"
+    assert prefetcher.presence("here", bad) is Presence.FAILED
     fetches.close()
 
 

@@ -7,19 +7,22 @@ driver counts it. An experiment leaves the schedule for good only when the sink 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from functools import partial
 from typing import NamedTuple, Protocol
 
 from llem_sweep.clock import Clock
+from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.config.sweep import ExecutionConfig
 from llem_sweep.execution.crew import Crew
 from llem_sweep.execution.early import FailFast
+from llem_sweep.execution.fetching import Fetching
 from llem_sweep.execution.interrupts import Interrupts
 from llem_sweep.execution.limits import overdue
 from llem_sweep.execution.nodes import Nodes
 from llem_sweep.execution.pool import Draining, Event, Finished, Joined, Left, Lost, Ready, Unfit, WorkerPool
+from llem_sweep.execution.prefetch import FetchEnded, FetchKey
 from llem_sweep.execution.retries import Retries
 from llem_sweep.execution.schedule import Schedule, Task, WorkerView
 from llem_sweep.execution.tally import Tally, label
@@ -79,6 +82,8 @@ class Orders(NamedTuple):
     """Begin nothing more after the first result that isn't."""
     completed_before: bool = False
     """Whether anything of the sweep was completed before this run."""
+    fetch_key: FetchKey | None = None
+    """What to fetch ahead of need; nothing without it."""
     baseline_s: Callable[[Need], float] = lambda need: 0.0
     """Length of the cold baseline of workers for a need."""
 
@@ -115,6 +120,7 @@ class Driver:
             exclusive=execution.exclusive == "node",
             baseline_s=orders.baseline_s,
         )
+        self._fetching = Fetching(orders.fetch_key, pool, self._nodes, sink, clock)
         self._retries = Retries(execution, sink.tried())
         self._fail_fast = FailFast(execution.fail_fast_after, completed_before=orders.completed_before)
         self._flights: dict[str, Flight] = {}
@@ -139,6 +145,7 @@ class Driver:
             if event is not None:
                 self._handle(event)
             self._check()
+            self._fetching.look(self._crew.nodes, self._upcoming)
             self._show()
             if self._interrupts.past_grace(self._execution.grace_seconds):
                 self._cut()
@@ -221,6 +228,13 @@ class Driver:
             gap_s = max(gap_s, self._execution.cycle_gap_seconds)
         return since_s + gap_s
 
+    def _upcoming(self, node: str) -> Iterator[ExperimentConfig]:
+        """What the workers of a node will probably load next."""
+        for name in self._crew.on(node):
+            others = [self._view(other) for other in self._crew.fleet.posts if other != name]
+            if (coming := self._schedule.coming(self._view(name), others)) is not None:
+                yield coming.config
+
     def _begin(self, worker: str, task: Task) -> None:
         self._crew.begin(worker)
         key = self._schedule.load_key(task)
@@ -255,7 +269,10 @@ class Driver:
                 self._sink.journal("node_draining", node=node, reason=reason)
                 self._tally.message(f"{node} gets nothing more to do: {reason}")
                 self._crew.draining(node)
+            case FetchEnded():
+                self._fetching.ended(event)
             case Left(node, reason):
+                self._fetching.lost(node)
                 self._sink.journal("node_left", node=node, reason=reason)
                 self._tally.message(f"{node} has left: {reason}")
                 self._crew.left(node, reason)

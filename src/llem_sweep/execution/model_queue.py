@@ -10,6 +10,7 @@ from typing import NamedTuple
 from llem_sweep.execution.tasks import Task
 from llem_sweep.plan.estimates import Estimates
 from llem_sweep.plan.need import Need
+from llem_sweep.plan.types import PlannedExperiment
 
 
 class Entry(NamedTuple):
@@ -73,7 +74,12 @@ class ModelQueue(ABC):
     @property
     def load_s(self) -> float:
         """Expected seconds of bringing the model to a worker; the queue mustn't be empty."""
-        return self._estimates.load_s(next(iter(self._entries.values())).task.experiment)
+        return self._estimates.load_s(self.sample)
+
+    @property
+    def sample(self) -> PlannedExperiment:
+        """Some experiment that waits, and of a fixed order the first; the queue mustn't be empty."""
+        return next(iter(self._entries.values())).task.experiment
 
     def durations_s(self) -> list[float]:
         """Expected seconds of each waiting task, longest first."""

@@ -9,6 +9,7 @@ from llem_sweep.execution.model_queue import Entry, ModelQueue
 from llem_sweep.execution.tasks import Task
 from llem_sweep.plan.estimates import Estimates
 from llem_sweep.plan.need import Need
+from llem_sweep.plan.types import PlannedExperiment
 
 
 class InOrder(ModelQueue):
@@ -22,6 +23,10 @@ class InOrder(ModelQueue):
     def position(self) -> int:
         """Position of the first task; the queue mustn't be empty."""
         return self._head()[0]
+
+    @property
+    def sample(self) -> PlannedExperiment:
+        return self._entries[self._head()[1]].task.experiment
 
     def positions(self) -> Iterator[tuple[int, Need]]:
         """Position and need of every task in order; each costs a logarithm of those before it."""

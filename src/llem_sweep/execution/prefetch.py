@@ -1,4 +1,4 @@
-"""Which model is brought onto which node next: once each, ahead of need, not beside a window that forbids it."""
+"""Which model is brought onto which node next: once each, one at a time, ahead of need."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 from llem_sweep.config.experiment import ExperimentConfig
 
 MAX_TRIES = 3
-"""Fetches of one model on one node before its experiments there are given up."""
+"""Fetches of one model on one node ahead of need; after that, loading it tells why it can't be had."""
 RETRY_AFTER_S = 10.0
 """Wait after the first failure; twice as long after each further one."""
 
@@ -17,8 +17,6 @@ FetchKey = Callable[[ExperimentConfig], str | None]
 """Equal keys need the same files on a node; None where there is nothing to fetch."""
 Upcoming = Callable[[str], Iterable[ExperimentConfig]]
 """Node to the configurations that its workers are going to run, the soonest first."""
-MayFetch = Callable[[str], bool]
-"""Whether a node may be disturbed now; False while an exclusive window runs there."""
 
 
 class FetchOrder(NamedTuple):
@@ -42,17 +40,6 @@ class FetchEnded(NamedTuple):
     """Downloaded."""
 
 
-class FetchSpan(NamedTuple):
-    """When a fetch ran on a node, on the injected clock."""
-
-    node: str
-    key: str
-    start_s: float
-    end_s: float | None
-    """None while it runs."""
-    bytes: int = 0
-
-
 class Presence(StrEnum):
     """Whether a model is on a node."""
 
@@ -67,7 +54,6 @@ class _Entry:
         self.presence = Presence.ABSENT
         self.tries = 0
         self.not_before_s = 0.0
-        self.failure: str | None = None
 
 
 class Prefetcher:
@@ -81,17 +67,17 @@ class Prefetcher:
         self._now_s = now_s
         self._max_tries = max_tries
         self._entries: dict[tuple[str, str], _Entry] = {}
-        self._running: dict[str, FetchSpan] = {}
-        self._past: dict[str, list[FetchSpan]] = {}
+        self._running: dict[str, str] = {}
+        """Key of what each node is fetching."""
 
-    def next(self, nodes: Iterable[str], upcoming: Upcoming, may_fetch: MayFetch) -> tuple[FetchOrder, ...]:
+    def next(self, nodes: Iterable[str], upcoming: Upcoming) -> tuple[FetchOrder, ...]:
         """Fetches to begin now, at most one a node, each for the model that the node needs soonest.
 
         They count as begun; :meth:`ended` or :meth:`node_lost` ends them.
         """
         orders = []
         for node in nodes:
-            if node in self._running or not may_fetch(node):
+            if node in self._running:
                 continue
             order = next(filter(None, (self._order(node, config) for config in upcoming(node))), None)
             if order is not None:
@@ -101,21 +87,17 @@ class Prefetcher:
 
     def ended(self, event: FetchEnded) -> None:
         """Note how a fetch ended. One whose node was lost meanwhile is ignored."""
-        span = self._running.get(event.node)
-        if span is None or span.key != event.key:
+        if self._running.get(event.node) != event.key:
             return
-        now_s = self._now_s()
         del self._running[event.node]
-        self._past.setdefault(event.node, []).append(span._replace(end_s=now_s, bytes=event.bytes))
         entry = self._entries[event.node, event.key]
-        entry.failure = event.failure
         if event.failure is None:
             entry.presence = Presence.PRESENT
         elif event.final or entry.tries >= self._max_tries:
             entry.presence = Presence.FAILED
         else:
             entry.presence = Presence.ABSENT
-            entry.not_before_s = now_s + RETRY_AFTER_S * 2 ** (entry.tries - 1)
+            entry.not_before_s = self._now_s() + RETRY_AFTER_S * 2 ** (entry.tries - 1)
 
     def node_lost(self, node: str) -> None:
         """Forget what ``node`` held: what comes back under its name may be another machine."""
@@ -130,34 +112,6 @@ class Prefetcher:
         entry = self._entries.get((node, key))
         return Presence.ABSENT if entry is None else entry.presence
 
-    def failure(self, node: str, config: ExperimentConfig) -> str | None:
-        """Why the experiments of ``config`` can't run on ``node``; None unless its fetch there was given up."""
-        key = self._key_of(config)
-        entry = self._entries.get((node, key)) if key is not None else None
-        return entry.failure if entry is not None and entry.presence is Presence.FAILED else None
-
-    def failure_everywhere(self, nodes: Iterable[str], config: ExperimentConfig) -> str | None:
-        """Why the experiments of ``config`` can't run at all; None while any of ``nodes`` may still have it."""
-        failures = [self.failure(node, config) for node in nodes]
-        return failures[0] if failures and all(failures) else None
-
-    def retry_in_s(self) -> float | None:
-        """Seconds until a failed fetch may be tried again; None when none waits."""
-        waits = [
-            entry.not_before_s - self._now_s()
-            for entry in self._entries.values()
-            if entry.presence is Presence.ABSENT and entry.tries
-        ]
-        return max(0.0, min(waits)) if waits else None
-
-    def spans(self, node: str, start_s: float, end_s: float) -> tuple[FetchSpan, ...]:
-        """Fetches that ran on ``node`` at any time between ``start_s`` and ``end_s``, oldest first."""
-        running = self._running.get(node)
-        every = (*self._past.get(node, ()), *((running,) if running is not None else ()))
-        return tuple(
-            span for span in every if span.start_s < end_s and (span.end_s is None or span.end_s > start_s)
-        )
-
     def _order(self, node: str, config: ExperimentConfig) -> FetchOrder | None:
         key = self._key_of(config)
         if key is None or self.presence(node, config) is not Presence.ABSENT:
@@ -169,4 +123,4 @@ class Prefetcher:
     def _begin(self, order: FetchOrder) -> None:
         entry = self._entries.setdefault((order.node, order.key), _Entry())
         entry.presence, entry.tries = Presence.FETCHING, entry.tries + 1
-        self._running[order.node] = FetchSpan(order.node, order.key, self._now_s(), None)
+        self._running[order.node] = order.key

@@ -18,12 +18,16 @@ from llem_sweep.execution.spread import Choice, choices, choose
 from llem_sweep.execution.tasks import Task, WorkerView
 from llem_sweep.plan.estimates import Estimates
 from llem_sweep.plan.need import Need, need_of
+from llem_sweep.plan.types import PlannedExperiment
 
 __all__ = ["Schedule", "Task", "WorkerView"]
 
 TURNS_OF_A_NEED = 64
 """Turns that one need has before the others have theirs, where the order is free: it may have thousands, and
 nobody to serve them."""
+
+AHEAD_S = 900.0
+"""So long before its need a model is fetched: a large one over a slow line takes as much."""
 
 
 class Schedule:
@@ -74,6 +78,22 @@ class Schedule:
         if choice is None:
             return None
         return choice.queue.take(worker.name, {sharer.name for sharer in choice.sharers})
+
+    def coming(self, worker: WorkerView, others: Sequence[WorkerView]) -> PlannedExperiment | None:
+        """An experiment of the model that ``worker`` will probably load next.
+
+        None when there is none, or when it has enough to do with the model that it has for AHEAD_S.
+        """
+        if self.order_is_fixed:
+            fitting = [queue for queue in self._in_order.values() if len(queue) and worker.fits(queue.need)]
+            first = min(fitting, key=lambda queue: queue.position, default=None)
+            return first.sample if first is not None else None
+        loaded = self._loaded(worker, others)
+        if loaded is not None and loaded.queue.work_s / (len(loaded.sharers) + 1) > AHEAD_S:
+            return None
+        found = choices(worker, others, self._queues.values())
+        choice = choose(others, [each for each in found if each.queue.key != worker.model])
+        return choice.queue.sample if choice is not None else None
 
     def put_back(self, task: Task, *, front: bool = True) -> None:
         """Have ``task`` wait, before everything else of its model (or of all, in a fixed order) or after it."""

@@ -116,7 +116,7 @@ class ExperimentResult(ResultModel):
     """Whether it is publishable; ``llem-sweep verify`` finds it anew from the samples instead of trusting this."""
     neighbours: tuple[str, ...] = ()
     """Ids of the experiments that were under way on the same node at any time during this one, loading and warm-up
-    included."""
+    included, and ``fetch of`` each model that was brought onto the node meanwhile."""
     warmup_excluded_samples: int | None = None
     """Requests run before the window."""
     reproducibility_notes: str = ""
