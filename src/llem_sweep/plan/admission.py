@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from llem_sweep.config.base import NotYet
 from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.config.identity import backend_sections
+from llem_sweep.plan.need import need_of
 from llem_sweep.plan.types import (
     Admission,
     ClusterShape,
@@ -85,8 +86,8 @@ def _judge(
     if missing := _missing_gpus(config, cluster):
         return _Verdict(Refusal.NO_SUCH_GPU, missing)
     known = facts(config)
-    if known.problem is not None:
-        return _Verdict(Refusal.UNSUPPORTED, known.problem)
+    if problem := known.problem or _undivided(config, known):
+        return _Verdict(Refusal.UNSUPPORTED, problem)
     if excess := _excess(config, cluster, known):
         return _Verdict(Refusal.TOO_LARGE, excess)
     return None
@@ -116,6 +117,11 @@ def _not_yet(model: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any, str
 def _unsupported(
     config: ExperimentConfig, cluster: ClusterShape, allow_remote_code: bool, backends: tuple[str, ...]
 ) -> Iterator[str]:
+    processes = need_of(config).processes
+    if cluster.inline and processes > 1:
+        yield (
+            f"{config.backend}.num_processes: {processes} needs processes of their own: run without --inline"
+        )
     if config.backend not in backends:
         yield f"no backend is called {config.backend}; installed: {', '.join(backends)}"
     elif config.backend == "synthetic":
@@ -143,13 +149,25 @@ def _unsupported_by_pytorch(
 
 
 def _missing_gpus(config: ExperimentConfig, cluster: ClusterShape) -> str | None:
-    if config.gpus == 0:
-        return None
+    need = need_of(config)
     largest = max((node.gpus for node in cluster.nodes), default=0)
-    if config.gpus <= largest:
+    if need.boards <= largest:
         return None
     offered = ", ".join(f"{node.name} has {node.gpus}" for node in cluster.nodes) or "there is no node"
-    return f"gpus: {config.gpus} on one node, but {offered}"
+    wanted = f"gpus: {need.gpus}"
+    if need.processes > 1:
+        wanted += f" × {config.backend}.num_processes: {need.processes} takes {need.boards} GPUs"
+    return f"{wanted} on one node, but {offered}"
+
+
+def _undivided(config: ExperimentConfig, known: ModelFacts) -> str | None:
+    """Why the model can't be divided over processes, when that much is known."""
+    if need_of(config).parallelism != "tensor" or known.tensor_plan is not False:
+        return None
+    return (
+        f"{config.backend}.parallelism: tensor: {config.model} says no plan by which to divide it: use"
+        " parallelism: data, or gpus for one process over several GPUs"
+    )
 
 
 def _excess(config: ExperimentConfig, cluster: ClusterShape, known: ModelFacts) -> str | None:
@@ -157,14 +175,17 @@ def _excess(config: ExperimentConfig, cluster: ClusterShape, known: ModelFacts) 
     off_board = config.gpus == 0 or (config.backend == "pytorch" and config.pytorch.device == "cpu")
     if off_board or cluster.simulated or config.backend == "synthetic" or known.weight_bytes is None:
         return None
-    fitting = [node for node in cluster.nodes if node.gpus >= config.gpus]
+    need = need_of(config)
+    # In data mode each process holds the whole model; else the boards of all of them share it.
+    sharing = need.boards if need.parallelism == "tensor" else need.gpus
+    fitting = [node for node in cluster.nodes if node.gpus >= need.boards]
     memories = [node.board_memory_mb for node in fitting if node.board_memory_mb is not None]
     if len(memories) < len(fitting):
         return None
-    available = config.gpus * max(memories) * _MB
+    available = sharing * max(memories) * _MB
     if known.weight_bytes <= available:
         return None
     return (
-        f"the weights take {known.weight_bytes / _MB:,.0f} MB, but {config.gpus} of the largest boards "
+        f"the weights take {known.weight_bytes / _MB:,.0f} MB, but {sharing} of the largest boards "
         f"hold {available / _MB:,.0f} MB"
     )

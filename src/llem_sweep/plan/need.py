@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from llem_sweep.config.experiment import ExperimentConfig
+from llem_sweep.config.experiment import ExperimentConfig, gang_options
 
 
 class Need(NamedTuple):
@@ -27,9 +27,8 @@ class Need(NamedTuple):
 
 def need_of(config: ExperimentConfig) -> Need:
     """What ``config`` asks of a node."""
-    options = getattr(config, config.backend, None)
-    processes = getattr(options, "num_processes", 1)
-    parallelism = getattr(options, "parallelism", "data") if processes > 1 else "data"
+    options = gang_options(config)
+    processes, parallelism = (options.num_processes, options.parallelism) if options else (1, "data")
     wanted = config.accelerator or ()
     accelerators = (wanted,) if isinstance(wanted, str) else tuple(sorted(wanted))
     return Need(config.gpus, processes, parallelism, accelerators)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import ceil
 
 from llem_sweep.config.experiment import ExperimentConfig
+from llem_sweep.plan.need import need_of
 
 LEAST_TIMEOUT_S = 600.0
 """Never less than this: the limit finds what hangs, it doesn't rank what is slow."""
@@ -30,13 +31,16 @@ def default_timeout_s(config: ExperimentConfig) -> float:
             floor_s = warmup.thermal_floor_seconds
             settle_s = warmup.settle_limit_seconds
     batch_size = config.pytorch.batch_size if config.backend == "pytorch" else 1
-    batches = ceil(config.n / batch_size)
+    need = need_of(config)
+    # In data mode the largest share of the requests, of which no process has more.
+    requests = ceil(config.n / need.processes) if need.parallelism == "data" else config.n
+    batches = ceil(requests / batch_size)
     if config.backend == "synthetic":
         work_s = config.synthetic.run_seconds * (1 + warmup_batches / batches)
     else:
         # Beams are rows of a batch: they multiply its work.
         batch_s = config.max_output_tokens * DECODE_STEP_S
-        batch_s += min(batch_size, config.n) * config.max_input_tokens * PREFILL_TOKEN_S
+        batch_s += min(batch_size, requests) * config.max_input_tokens * PREFILL_TOKEN_S
         beams = config.pytorch.num_beams if config.backend == "pytorch" else 1
         work_s = (batches + warmup_batches) * batch_s * beams
     # Warm-up up to its floor runs whole batches, so it may overrun by as much again.
