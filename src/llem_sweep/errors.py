@@ -14,6 +14,7 @@
     │   ├── ModelLoadError     the model or tokenizer can't be loaded
     │   ├── GpuMemoryError     the board's or host's memory didn't suffice
     │   └── DeviceFaultError   the CUDA context is broken: the process must be replaced
+    ├── GangError              another process of the same experiment failed, or its result doesn't fit
     └── StoreError             a result can't be written or read back
 
 Vendor exceptions are translated into these at the edge where the vendor's library is called, ``from`` the
@@ -115,6 +116,10 @@ class GpuMemoryError(BackendError):
 
 class DeviceFaultError(BackendError):
     """The device context is broken; nothing more can run in this process."""
+
+
+class GangError(LlemSweepError):
+    """Another process of the same experiment failed, or the processes' results don't belong together."""
 
 
 class StoreError(LlemSweepError):

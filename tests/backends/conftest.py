@@ -102,6 +102,6 @@ def load() -> Load:
             return sequences
 
         parts.model.generate = watched  # type: ignore[assignment]
-        return Watched(TorchModel(parts, placement), calls)
+        return Watched(TorchModel(parts, placement, ON_CPU), calls)
 
     return watch

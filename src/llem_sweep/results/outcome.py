@@ -56,6 +56,8 @@ class Failed(NamedTuple):
     traceback: str = ""
     log_tail: str = ""
     """The end of the worker's log."""
+    follows: bool = False
+    """Whether another process of the same experiment had failed before, so that this is no cause of anything."""
 
     @property
     def needs_new_worker(self) -> bool:

@@ -21,6 +21,7 @@ from transformers.utils import logging as transformers_logging
 
 from llem_sweep.backends.pytorch.faults import Translated
 from llem_sweep.backends.pytorch.placement import Placement
+from llem_sweep.backends.pytorch.tensor import divided, require_tensor_plan
 from llem_sweep.config.experiment import ExperimentConfig, Precision
 from llem_sweep.errors import GpuMemoryError, ModelLoadError
 
@@ -86,7 +87,7 @@ def load_parts(config: ExperimentConfig, placement: Placement) -> Parts:
 
 def _pretrained(config: ExperimentConfig, placement: Placement) -> PreTrainedModel:
     hub = hub_arguments(config)
-    shape = AutoConfig.from_pretrained(config.model, **hub)
+    shape = _shape(config, placement)
     explicit = getattr(shape, "transformers_weights", None)
     if config.pytorch.use_safetensors and explicit and ".safetensors" not in explicit:
         raise ModelLoadError(f"loading {config.model}: its config names {explicit}, which isn't safetensors")
@@ -101,11 +102,18 @@ def _pretrained(config: ExperimentConfig, placement: Placement) -> PreTrainedMod
     return model
 
 
+def _shape(config: ExperimentConfig, placement: Placement) -> PreTrainedConfig:
+    shape: PreTrainedConfig = AutoConfig.from_pretrained(config.model, **hub_arguments(config))
+    if placement.processes > 1:
+        require_tensor_plan(shape, config.model)
+    return shape
+
+
 def _random(config: ExperimentConfig, placement: Placement) -> PreTrainedModel:
-    shape = AutoConfig.from_pretrained(config.model, **hub_arguments(config))
+    shape = _shape(config, placement)
     build = {"trust_remote_code": config.pytorch.trust_remote_code, **_build_arguments(config)}
     torch.manual_seed(config.random_seed)
-    if placement.boards > 1:
+    if placement.boards > 1 or placement.processes > 1:
         return random_over(shape, build, _spread(placement))
     with torch.device(placement.device):
         return from_config(shape, **build)
@@ -133,7 +141,10 @@ def _build_arguments(config: ExperimentConfig) -> dict[str, Any]:
 
 
 def _spread(placement: Placement) -> dict[str, Any]:
-    """Device map for from_pretrained: none on the CPU, straight onto one board, or balanced over several."""
+    """Where from_pretrained() puts layers: on the CPU, straight onto one board, balanced over several, or each
+    process's part of them onto its own device."""
+    if placement.processes > 1:
+        return divided(placement.processes)
     if placement.boards == 0:
         return {}
     if placement.boards == 1:
