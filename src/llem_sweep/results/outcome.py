@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from llem_sweep.results.experiment import ExperimentResult
 
@@ -58,6 +58,12 @@ class Failed(NamedTuple):
     """The end of the worker's log."""
     follows: bool = False
     """Whether another process of the same experiment had failed before, so that this is no cause of anything."""
+
+    def kept(self) -> dict[str, Any]:
+        """The fields of it that are stored; which process of a gang came first is decided before."""
+        fields = self._asdict()
+        del fields["follows"]
+        return fields
 
     @property
     def needs_new_worker(self) -> bool:
