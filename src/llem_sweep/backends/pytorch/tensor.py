@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -9,7 +10,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch.distributed import TCPStore  # type: ignore[attr-defined]
+from torch.distributed import DeviceMesh, TCPStore  # type: ignore[attr-defined]
 from transformers import PreTrainedConfig
 from transformers.distributed.configuration_utils import DistributedConfig
 
@@ -82,8 +83,14 @@ def _join(context: LoadContext, device: torch.device) -> None:
 
 def leave_group() -> None:
     """Close the connections, which ends the others' waiting for this process. Safe to call twice."""
-    if dist.is_initialized():
-        dist.destroy_process_group()
+    if not dist.is_initialized():
+        return
+    dist.destroy_process_group()
+    # Connections stay open for as long as anything refers to a group, and meshes do, to which the model's weights
+    # refer, to which the traceback of a failed batch does.
+    for mesh in [each for each in gc.get_objects() if type(each) is DeviceMesh]:
+        mesh._pg_registry.clear()
+    gc.collect()
 
 
 def divided(processes: int) -> dict[str, Any]:
@@ -93,9 +100,6 @@ def divided(processes: int) -> dict[str, Any]:
 
 def empty(tensor: torch.Tensor) -> None:
     """Free the memory of ``tensor``, or of this process's part of it, while something still refers to it."""
-    # By what it can do: importing DTensor's module takes longer than a small model does to load.
-    to_local = getattr(tensor, "to_local", None)
-    if to_local is not None:
-        to_local().untyped_storage().resize_(0)
-    else:
-        tensor.data = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
+    # A DTensor wraps the part that is here; it offers nothing public that would let go of it.
+    part: torch.Tensor = getattr(tensor, "_local_tensor", tensor)
+    part.data = torch.empty(0, dtype=part.dtype, device=part.device)
