@@ -127,7 +127,10 @@ def test_a_model_without_a_plan_to_divide_it_is_refused_where_that_is_known() ->
     refused = refusal(tensor, facts=ModelFacts(tensor_plan=False))
     assert refused is not None
     assert "no plan by which to divide it" in refused[1]
-    assert refusal(tensor, facts=ModelFacts(tensor_plan=True)) is None
+    assert refusal(tensor, facts=ModelFacts(tensor_plan=True, divided_heads=4)) is None
+    refused = refusal(tensor, facts=ModelFacts(tensor_plan=True, divided_heads=3))
+    assert refused is not None
+    assert "can't share the 3 key-value heads" in refused[1]
     assert refusal(tensor, facts=UNKNOWN) is None
     assert refusal({"pytorch": {"num_processes": 2}}, facts=ModelFacts(tensor_plan=False)) is None
 

@@ -162,12 +162,20 @@ def _missing_gpus(config: ExperimentConfig, cluster: ClusterShape) -> str | None
 
 def _undivided(config: ExperimentConfig, known: ModelFacts) -> str | None:
     """Why the model can't be divided over processes, when that much is known."""
-    if need_of(config).parallelism != "tensor" or known.tensor_plan is not False:
+    need = need_of(config)
+    if need.parallelism != "tensor":
         return None
-    return (
-        f"{config.backend}.parallelism: tensor: {config.model} says no plan by which to divide it: use"
-        " parallelism: data, or gpus for one process over several GPUs"
-    )
+    if known.tensor_plan is False:
+        return (
+            f"{config.backend}.parallelism: tensor: {config.model} says no plan by which to divide it: use"
+            " parallelism: data, or gpus for one process over several GPUs"
+        )
+    if known.divided_heads is not None and known.divided_heads % need.processes:
+        return (
+            f"{config.backend}.num_processes: {need.processes} can't share the {known.divided_heads} key-value"
+            f" heads of {config.model}: take a number that divides them"
+        )
+    return None
 
 
 def _excess(config: ExperimentConfig, cluster: ClusterShape, known: ModelFacts) -> str | None:

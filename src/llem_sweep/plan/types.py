@@ -56,6 +56,8 @@ class ModelFacts(NamedTuple):
     cache_bytes_per_token: int | None = None
     tensor_plan: bool | None = None
     """Whether the model says how it is divided over several processes (``parallelism: tensor``)."""
+    divided_heads: int | None = None
+    """Heads of which each process then has a whole number."""
     problem: str | None = None
     """Why the model can't be used at all, when that is known already."""
 

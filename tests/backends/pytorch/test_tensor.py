@@ -96,11 +96,19 @@ def test_a_model_without_a_plan_is_refused_by_name() -> None:
     assert has_tensor_plan(LlamaConfig())
     assert not has_tensor_plan(GPT2Config())
     with pytest.raises(ModelLoadError, match="loading a/b: it says no plan"):
-        require_tensor_plan(GPT2Config(), "a/b")
+        require_tensor_plan(GPT2Config(), "a/b", 2)
+
+
+def test_heads_that_the_processes_cannot_share_are_told() -> None:
+    shape = LlamaConfig(num_attention_heads=8, num_key_value_heads=2)
+    require_tensor_plan(shape, "a/b", 2)
+    with pytest.raises(ModelLoadError, match="its 2 key-value heads can't be divided over 4 processes"):
+        require_tensor_plan(shape, "a/b", 4)
 
 
 def test_what_a_model_says_of_its_plan_is_among_its_facts(saved_folder: Path) -> None:
-    assert PyTorchBackend(SystemClock()).describe(config(saved_folder)).tensor_plan is True
+    facts = PyTorchBackend(SystemClock()).describe(config(saved_folder))
+    assert (facts.tensor_plan, facts.divided_heads) == (True, 2)
 
 
 def test_a_divided_model_beside_boards_cannot_be_on_the_cpu(saved_folder: Path) -> None:

@@ -12,7 +12,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from llem_sweep.backends.pytorch.faults import Translated
 from llem_sweep.backends.pytorch.loading import DTYPES, from_config
-from llem_sweep.backends.pytorch.tensor import has_tensor_plan
+from llem_sweep.backends.pytorch.tensor import divided_heads, has_tensor_plan
 from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.errors import BackendError
 from llem_sweep.plan.types import ModelFacts
@@ -101,6 +101,7 @@ def _measure(config: ExperimentConfig, raw: dict[str, Any], revision: dict[str, 
         weight_bytes=None if quantised else sum(parameter.nbytes for parameter in parameters),
         cache_bytes_per_token=_cache_bytes(shape.get_text_config(), dtype),
         tensor_plan=has_tensor_plan(shape),
+        divided_heads=divided_heads(shape),
     )
 
 

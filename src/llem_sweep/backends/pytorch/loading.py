@@ -105,7 +105,7 @@ def _pretrained(config: ExperimentConfig, placement: Placement) -> PreTrainedMod
 def _shape(config: ExperimentConfig, placement: Placement) -> PreTrainedConfig:
     shape: PreTrainedConfig = AutoConfig.from_pretrained(config.model, **hub_arguments(config))
     if placement.processes > 1:
-        require_tensor_plan(shape, config.model)
+        require_tensor_plan(shape, config.model, placement.processes)
     return shape
 
 

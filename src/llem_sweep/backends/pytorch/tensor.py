@@ -30,11 +30,26 @@ def has_tensor_plan(shape: PreTrainedConfig) -> bool:
     return bool(getattr(shape.get_text_config(), "base_model_tp_plan", None))
 
 
-def require_tensor_plan(shape: PreTrainedConfig, name: str) -> None:
-    """Raise ModelLoadError for a model that says no plan."""
+def divided_heads(shape: PreTrainedConfig) -> int | None:
+    """Heads of keys and values, where the plan divides them: each process has a whole number of them."""
+    text = shape.get_text_config()
+    plan: dict[str, str] = getattr(text, "base_model_tp_plan", None) or {}
+    if not any(part.endswith("k_proj") and style == "colwise" for part, style in plan.items()):
+        return None
+    heads = getattr(text, "num_key_value_heads", None) or getattr(text, "num_attention_heads", None)
+    return heads if isinstance(heads, int) else None
+
+
+def require_tensor_plan(shape: PreTrainedConfig, name: str, processes: int) -> None:
+    """Raise ModelLoadError for a model that says no plan, or whose heads ``processes`` can't share."""
     if not has_tensor_plan(shape):
         raise ModelLoadError(
             f"loading {name}: it says no plan by which to divide it over processes: use parallelism: data"
+        )
+    heads = divided_heads(shape)
+    if heads is not None and heads % processes:
+        raise ModelLoadError(
+            f"loading {name}: its {heads} key-value heads can't be divided over {processes} processes"
         )
 
 
