@@ -98,9 +98,9 @@ def outcomes(member: Member, config: ExperimentConfig) -> tuple[list[Outcome], f
     worker.start()
     experiment = PlannedExperiment("0" * 16, "1" * 16, config, 1, {})
     TorchWorkload.run_batch = failing  # type: ignore[method-assign]
-    first = worker.run(experiment, 1)
+    first = worker.run(experiment, 1).outcome
     took_s = time.monotonic() - begun[-1]
     TorchWorkload.run_batch = run_batch  # type: ignore[method-assign]
-    second = worker.run(experiment, 2)
+    second = worker.run(experiment, 2).outcome
     worker.close()
     return [first, second], took_s

@@ -16,6 +16,7 @@
     │   └── DeviceFaultError   the CUDA context is broken: the process must be replaced
     ├── GangError              another process of the same experiment failed, or its result doesn't fit
     └── StoreError             a result can't be written or read back
+        └── DamagedError       what is stored of an experiment isn't whole
 
 Vendor exceptions are translated into these at the edge where the vendor's library is called, ``from`` the
 original.
@@ -124,3 +125,7 @@ class GangError(LlemSweepError):
 
 class StoreError(LlemSweepError):
     """A result can't be written or read back."""
+
+
+class DamagedError(StoreError):
+    """What is stored of an experiment isn't whole: cut off, edited, or without a part of it."""

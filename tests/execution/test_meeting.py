@@ -118,7 +118,7 @@ def outcomes(*experiments: PlannedExperiment) -> list[Outcome]:
         spec = WorkerSpec(f"here/gpu{rank}", "here", 1, (rank,), 0.0, rank=rank, size=member.size)
         worker = Worker(spec, clock, member)
         worker.start()
-        outcome = worker.run(experiments[rank], 1)
+        outcome = worker.run(experiments[rank], 1).outcome
         worker.close()
         return outcome
 

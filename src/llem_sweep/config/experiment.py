@@ -181,10 +181,8 @@ class ExperimentConfig(ConfigModel):
     gpus: int = Field(default=1, ge=0, le=64)
     """GPUs of one node for this experiment, or for each of its processes where a backend's ``num_processes`` is
     above 1; 0 runs on CPU workers without GPU energy."""
-    accelerator: Annotated[
-        str | Annotated[tuple[str, ...], Field(strict=False)] | None,
-        NotYet("choosing an accelerator type isn't built yet"),
-    ] = None
+    accelerator: str | Annotated[tuple[str, ...], Field(strict=False, min_length=1)] | None = None
+    """Kind of board: Ray's name for it (``H100``) or words of NVML's (``RTX 4090``); of a list, any will do."""
     n: int = Field(default=100, ge=1)
     """Requests in the measured window."""
     dataset: Dataset = BUILTIN_DATASET

@@ -115,7 +115,10 @@ class Rig:
         self._context = None
 
     def load(self, config: ExperimentConfig, attempt: int) -> LoadedModel:
-        """The model of ``config``: the one already loaded when it serves, else loaded in its place."""
+        """The model of ``config``: the one already loaded when it serves, else loaded in its place.
+
+        Of several processes, returns when all of them have theirs.
+        """
         if config.backend not in self._backends:
             # The first use imports the engine, which takes seconds: part of loading, not of the experiment.
             self.phases.mark(Phase.LOAD)
@@ -124,7 +127,16 @@ class Rig:
         held = self._loaded if self._loaded and self._loaded[:2] == (config.backend, key) else None
         # A model divided over processes is loaded by all of them or by none.
         if self.gang.agree(held is not None) and held is not None:
-            return held[2]
+            model = held[2]
+        else:
+            model = self._load(config, backend, key, attempt)
+        if self.gang.size > 1:
+            # Within the phase that may take long, as another's loading does.
+            self.phases.mark(Phase.LOAD)
+            self.gang.meet("loaded")
+        return model
+
+    def _load(self, config: ExperimentConfig, backend: Backend, key: str, attempt: int) -> LoadedModel:
         self.release_model()
         self.phases.mark(Phase.LOAD)
         gang = self.gang
