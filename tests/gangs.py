@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from llem_sweep.clock import Clock, SimulatedClock
 from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.config.options import Parallelism
+from llem_sweep.device.host_energy import HostMeter
 from llem_sweep.device.simulated import simulated_boards
 from llem_sweep.execution.meeting import MeetingThread, Member
 from llem_sweep.harness.assembly import Measured
@@ -57,17 +58,17 @@ def together(
         return list(threads.map(one, range(size)))
 
 
-def rig_of(member: Member, clock: Clock, boards: int = 1) -> Rig:
-    """The rig of one process: simulated board 0 for the first, 1 for the next, and so on."""
-    gpus = simulated_boards(range(member.rank, member.rank + boards), clock)
-    return Rig(gpus, clock, node="here", gang=member)
-
-
-def measured_together(experiment: PlannedExperiment, clocks: Any = clock_of) -> list[Completed]:
-    """What each process of ``experiment`` measures."""
+def measured_together(
+    experiment: PlannedExperiment,
+    clocks: Any = clock_of,
+    host: Callable[[Clock], HostMeter] | None = None,
+) -> list[Completed]:
+    """What each process of ``experiment`` measures: the first on simulated board 0, the next on 1, and so on."""
     need = need_of(experiment.config)
 
     def work(member: Member, clock: Clock) -> Measured:
-        return measure(experiment, rig_of(member, clock, need.gpus))
+        gpus = simulated_boards(range(member.rank, member.rank + need.gpus), clock)
+        open_host = (lambda: host(clock)) if host is not None else None
+        return measure(experiment, Rig(gpus, clock, node="here", gang=member, host=open_host))
 
     return [Completed(*each) for each in together(need.processes, need.parallelism, work, clocks)]  # type: ignore[arg-type]

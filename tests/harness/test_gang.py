@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -10,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from gangs import clock_of, measured_together, planned
-from llem_sweep.clock import SimulatedClock
+from llem_sweep.clock import Clock, SimulatedClock
+from llem_sweep.device.host_energy import HostMeter
 from llem_sweep.device.simulated import simulated_boards
 from llem_sweep.execution.meeting import LEAD_S
 from llem_sweep.harness.derived import with_neighbours
@@ -23,6 +25,7 @@ from llem_sweep.results.experiment import ExperimentResult
 from llem_sweep.results.outcome import Completed
 from llem_sweep.results.warnings import WarningCode
 from llem_sweep.sampling.sidecar_reading import SidecarError, decode_evidence, decode_timeseries
+from powercap_tree import RANGE_UJ, PowercapTree
 
 SCALES = [1 - 0.3 * index / (index + 4) for index in range(4)]
 """What simulated boards 0 to 3 draw, relative to the first."""
@@ -147,6 +150,26 @@ def test_an_aggregated_result_is_found_again_to_the_last_bit(fields: dict[str, A
     assert found.verdict == completed.result.verdict
     shared = with_neighbours(completed.result, ["89abcdef01234567"])
     assert verify(shared, completed.timeseries_parquet).problems == ()
+
+
+def test_the_nodes_energy_is_each_processs_own_and_found_again(tmp_path: Path) -> None:
+    tree = PowercapTree(tmp_path)
+    tree.add("intel-rapl:0", "package-0")
+
+    def meter(clock: Clock) -> HostMeter:
+        def read(file: int, length: int, offset: int) -> bytes:
+            return str(round(200e6 * clock.monotonic()) % RANGE_UJ).encode()
+
+        return HostMeter(clock, tree.root, read)
+
+    synthetic = {"run_seconds": 6.0, "num_processes": 2}
+    data = whole(measured_together(planned(synthetic=synthetic), host=meter))
+    assert data.result.host_energy is not None
+    assert data.result.host_energy.package_j is None
+    for process in data.result.process_results:
+        assert process.host_energy is not None
+        assert process.host_energy.package_j == pytest.approx(200.0 * 6.0, rel=0.01)
+    assert verify(*data).problems == ()
 
 
 def test_an_altered_sample_of_any_process_shows_in_the_energy(data: Completed) -> None:
