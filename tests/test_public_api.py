@@ -33,6 +33,7 @@ ERRORS = {
     "DeviceError",
     "DeviceFaultError",
     "EnvironmentUnfitError",
+    "GangError",
     "GpuMemoryError",
     "HubUnreachableError",
     "IdentityError",

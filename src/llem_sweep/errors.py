@@ -16,6 +16,7 @@
     │   │   └── HubUnreachableError  it isn't on this node, and the Hub can't be asked
     │   ├── GpuMemoryError     the board's or host's memory didn't suffice
     │   └── DeviceFaultError   the CUDA context is broken: the process must be replaced
+    ├── GangError              another process of the same experiment failed, or its result doesn't fit
     └── StoreError             a result can't be written or read back
         └── DamagedError       what is stored of an experiment isn't whole
 
@@ -126,6 +127,10 @@ class GpuMemoryError(BackendError):
 
 class DeviceFaultError(BackendError):
     """The device context is broken; nothing more can run in this process."""
+
+
+class GangError(LlemSweepError):
+    """Another process of the same experiment failed, or the processes' results don't belong together."""
 
 
 class StoreError(LlemSweepError):

@@ -32,6 +32,7 @@ from llem_sweep.plan.efficiency import Efficiency
 from llem_sweep.plan.estimates import Estimates
 from llem_sweep.plan.expand import plan_sweep
 from llem_sweep.plan.forecast import Forecast, forecast
+from llem_sweep.plan.need import need_of
 from llem_sweep.plan.types import (
     Admission,
     ClusterShape,
@@ -204,8 +205,11 @@ def run_experiment(config: ExperimentConfig, *, simulate_gpus: bool = False) -> 
     """Measure one configuration in this process, without Ray: ``(result, timeseries_parquet)``.
 
     The boards are the first ``config.gpus`` that this process may use, or simulated ones; a CUDA that this
-    call is the first to start keeps to them in this process. Raises DeviceError or BackendError.
+    call is the first to start keeps to them in this process. Raises DeviceError or BackendError, and ConfigError
+    for a configuration that asks for several processes.
     """
+    if (processes := need_of(config).processes) > 1:
+        raise ConfigError(f"num_processes: {processes} need processes of their own: use run_sweep()")
     node = platform.node() or "localhost"
     simulated = tuple(range(config.gpus)) if simulate_gpus else None
     spec = WorkerSpec(f"{node}/inline", node, config.gpus, simulated, baseline_s=0.0, takes_first=True)

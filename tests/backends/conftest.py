@@ -104,7 +104,7 @@ def load() -> Load:
             return sequences
 
         parts.model.generate = watched  # type: ignore[assignment]
-        return Watched(TorchModel(parts, placement), calls)
+        return Watched(TorchModel(parts, placement, ON_CPU), calls)
 
     return watch
 

@@ -31,9 +31,10 @@ PREFILL_SHARE = 0.1
 class SyntheticBackend:
     """Waits on its clock as long as ``synthetic`` says and reports the tokens that were asked for.
 
-    An experiment's requests are spread evenly over up to ``MAX_BATCHES`` batches. Fetching waits for
-    ``synthetic.fetch_seconds``; loading doesn't. ``synthetic.fail_at`` makes fetching (``fetch``), loading
-    (``load``) or every batch, those of the warm-up included (``run``, ``oom``, ``hang``, ``die``), fail.
+    An experiment's requests, or this process's part of them, are spread evenly over up to ``MAX_BATCHES`` batches.
+    Fetching waits for ``synthetic.fetch_seconds``; loading doesn't. ``synthetic.fail_at`` makes fetching
+    (``fetch``), loading (``load``) or every batch, those of the warm-up included (``run``, ``oom``, ``hang``,
+    ``die``), fail.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -74,7 +75,7 @@ class SyntheticBackend:
 
     def load(self, config: ExperimentConfig, context: LoadContext) -> LoadedModel:
         self._clock.sleep(config.synthetic.load_seconds)
-        model = SyntheticModel(self._clock, context.attempt)
+        model = SyntheticModel(self._clock, context)
         if (fault := model.failure(config)) in ("fetch", "load"):
             raise ModelLoadError(f"synthetic failure: fail_at is {fault}")
         return model
@@ -83,9 +84,9 @@ class SyntheticBackend:
 class SyntheticModel:
     """Nothing, loaded."""
 
-    def __init__(self, clock: Clock, attempt: int) -> None:
+    def __init__(self, clock: Clock, context: LoadContext) -> None:
         self._clock = clock
-        self._attempt = attempt
+        self._context = context
 
     @property
     def device_uuids(self) -> tuple[str, ...]:
@@ -98,14 +99,17 @@ class SyntheticModel:
     def failure(self, config: ExperimentConfig) -> str | None:
         """The fault that strikes this attempt."""
         limit = config.synthetic.fail_times
-        return config.synthetic.fail_at if limit is None or self._attempt <= limit else None
+        return config.synthetic.fail_at if limit is None or self._context.attempt <= limit else None
 
     def effective(self, config: ExperimentConfig) -> dict[str, Any]:
-        batches = len(batch_sizes(config.n))
+        batches = len(self._sizes(config))
         return {"engine": "synthetic", "batches": batches} | config.synthetic.model_dump(mode="json")
 
     def prepare(self, config: ExperimentConfig) -> Workload:
-        return SyntheticWorkload(self._clock, config, self.failure(config))
+        return SyntheticWorkload(self._clock, config, self._sizes(config), self.failure(config))
+
+    def _sizes(self, config: ExperimentConfig) -> tuple[int, ...]:
+        return batch_sizes(len(self._context.requests_of(config.n)))
 
     def synchronize(self) -> None:
         pass
@@ -117,11 +121,13 @@ class SyntheticModel:
 class SyntheticWorkload:
     """Batches that take their share of ``synthetic.run_seconds``."""
 
-    def __init__(self, clock: Clock, config: ExperimentConfig, failure: str | None) -> None:
+    def __init__(
+        self, clock: Clock, config: ExperimentConfig, sizes: tuple[int, ...], failure: str | None
+    ) -> None:
         self._clock = clock
         self._config = config
         self._failure = failure
-        self._sizes = batch_sizes(config.n)
+        self._sizes = sizes
 
     @property
     def batches(self) -> int:

@@ -110,6 +110,7 @@ class RayPool:
         if not pending:
             time.sleep(timeout_s)
             return
+        self._give_up_stuck()
         ready, _ = ray.wait(list(pending), num_returns=1, timeout=timeout_s)
         if ready and len(pending) > 1:
             ready, _ = ray.wait(list(pending), num_returns=len(pending), timeout=0)
@@ -117,6 +118,9 @@ class RayPool:
             worker = pending[call]
             if self._workers.get(worker.seat.worker) is worker:
                 self._take_up(worker, call)
+
+    def _give_up_stuck(self) -> None:
+        self._events.extend(ended for worker in self._workers.values() if (ended := worker.given_up()))
 
     def _take_up(self, worker: RayWorker, call: ray.ObjectRef[Any]) -> None:
         name = worker.seat.worker

@@ -54,6 +54,10 @@ class ModelFacts(NamedTuple):
     parameters: int | None = None
     weight_bytes: int | None = None
     cache_bytes_per_token: int | None = None
+    tensor_plan: bool | None = None
+    """Whether the model says how it is divided over several processes (``parallelism: tensor``)."""
+    divided_heads: int | None = None
+    """Heads of which each process then has a whole number."""
     problem: str | None = None
     """Why the model can't be used at all, when that is known already."""
     absent: str | None = None

@@ -6,6 +6,7 @@ from math import ceil
 from typing import NamedTuple
 
 from llem_sweep.config.experiment import ExperimentConfig
+from llem_sweep.plan.need import need_of
 
 
 class PlannedWorkload(NamedTuple):
@@ -24,8 +25,8 @@ class PlannedWorkload(NamedTuple):
 
 
 def planned_workload(config: ExperimentConfig) -> PlannedWorkload:
-    """The batches of ``config``, and what its warm-up waits for."""
-    batch_size, beams = 1, 1
+    """The batches that a process of ``config`` runs, and what its warm-up waits for."""
+    batch_size, beams, requests = 1, 1, requests_of_a_process(config)
     if config.backend == "pytorch":
         batch_size, beams = config.pytorch.batch_size, config.pytorch.num_beams
     warmup = config.warmup
@@ -35,10 +36,16 @@ def planned_workload(config: ExperimentConfig) -> PlannedWorkload:
         most = max(warmup.n_warmup, warmup.max_prompts)
     waits = warmup.enabled and warmup.thermal_floor_seconds > 0
     return PlannedWorkload(
-        batches=ceil(config.n / batch_size),
-        rows=min(batch_size, config.n) * beams,
+        batches=ceil(requests / batch_size),
+        rows=min(batch_size, requests) * beams,
         fewest_warmup_batches=fewest if warmup.enabled else 0,
         most_warmup_batches=most if warmup.enabled else 0,
         floor_s=warmup.thermal_floor_seconds if waits else 0.0,
         settle_limit_s=warmup.settle_limit_seconds if waits else 0.0,
     )
+
+
+def requests_of_a_process(config: ExperimentConfig) -> int:
+    """Requests of the process that runs most of them."""
+    need = need_of(config)
+    return ceil(config.n / need.processes) if need.parallelism == "data" else config.n

@@ -261,7 +261,7 @@ class SweepFolder(SweepRecords):
             experiment_id=experiment.experiment_id,
             attempt=attempt,
             final=final,
-            **failed._asdict(),
+            **failed.kept(),
             worker=worker,
             time=now,
             config=experiment.config.model_dump(mode="json"),

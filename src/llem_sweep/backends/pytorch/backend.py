@@ -15,6 +15,7 @@ from llem_sweep.backends.pytorch.fetch import Source, fetch_files
 from llem_sweep.backends.pytorch.loading import load_parts
 from llem_sweep.backends.pytorch.model import TorchModel
 from llem_sweep.backends.pytorch.placement import place
+from llem_sweep.backends.pytorch.tensor import joined
 from llem_sweep.clock import Clock
 from llem_sweep.config.contents import is_local
 from llem_sweep.config.experiment import ExperimentConfig
@@ -73,16 +74,24 @@ class PyTorchBackend:
         seed = config.random_seed if config.weights == "random" else None
         chosen = {
             name: getattr(options, name)
-            for name in ("device", "attn_implementation", "revision", "trust_remote_code", "use_safetensors")
+            for name in (
+                "device",
+                "attn_implementation",
+                "revision",
+                "trust_remote_code",
+                "use_safetensors",
+                "parallelism",
+            )
         }
         return json.dumps([config.model, config.weights, seed, config.precision, config.gpus, chosen])
 
     def load(self, config: ExperimentConfig, context: LoadContext) -> LoadedModel:
         placement = place(config, context)
-        parts = load_parts(config, placement, self._source(config))
-        with Translated(f"loading {config.model}", ModelLoadError):
-            model = TorchModel(parts, placement)
-        model.synchronize()
+        with joined(context, placement):
+            parts = load_parts(config, placement, self._source(config))
+            with Translated(f"loading {config.model}", ModelLoadError):
+                model = TorchModel(parts, placement, context)
+            model.synchronize()
         return model
 
     def _source(self, config: ExperimentConfig) -> Source:

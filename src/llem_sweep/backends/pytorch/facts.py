@@ -15,6 +15,7 @@ from llem_sweep.backends.pytorch.fetch import checked_cache
 from llem_sweep.backends.pytorch.files import check_config, check_folder, needed_files
 from llem_sweep.backends.pytorch.hub import CONFIG, Asking, look
 from llem_sweep.backends.pytorch.loading import DTYPES, from_config
+from llem_sweep.backends.pytorch.tensor import divided_heads, has_tensor_plan
 from llem_sweep.config.contents import is_local
 from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.errors import BackendError, HubUnreachableError, ModelRefusedError
@@ -120,6 +121,8 @@ def _measure(config: ExperimentConfig, raw: dict[str, Any], arguments: dict[str,
         parameters=sum(parameter.numel() for parameter in parameters),
         weight_bytes=None if quantised else sum(parameter.nbytes for parameter in parameters),
         cache_bytes_per_token=_cache_bytes(shape.get_text_config(), dtype),
+        tensor_plan=has_tensor_plan(shape),
+        divided_heads=divided_heads(shape),
     )
 
 

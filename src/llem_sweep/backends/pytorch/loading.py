@@ -22,6 +22,7 @@ from transformers.utils import logging as transformers_logging
 from llem_sweep.backends.pytorch.faults import Translated
 from llem_sweep.backends.pytorch.fetch import Source, fetch_files
 from llem_sweep.backends.pytorch.placement import Placement
+from llem_sweep.backends.pytorch.tensor import divided, require_tensor_plan
 from llem_sweep.config.experiment import ExperimentConfig, Precision
 from llem_sweep.errors import GpuMemoryError, ModelLoadError
 
@@ -84,7 +85,7 @@ def load_parts(config: ExperimentConfig, placement: Placement, source: Source | 
 
 
 def _pretrained(config: ExperimentConfig, placement: Placement, hub: dict[str, Any]) -> PreTrainedModel:
-    shape = AutoConfig.from_pretrained(config.model, **hub)
+    shape = _shape(config, placement, hub)
     explicit = getattr(shape, "transformers_weights", None)
     if config.pytorch.use_safetensors and explicit and ".safetensors" not in explicit:
         raise ModelLoadError(f"loading {config.model}: its config names {explicit}, which isn't safetensors")
@@ -99,11 +100,18 @@ def _pretrained(config: ExperimentConfig, placement: Placement, hub: dict[str, A
     return model
 
 
+def _shape(config: ExperimentConfig, placement: Placement, hub: dict[str, Any]) -> PreTrainedConfig:
+    shape: PreTrainedConfig = AutoConfig.from_pretrained(config.model, **hub)
+    if placement.processes > 1:
+        require_tensor_plan(shape, config.model, placement.processes)
+    return shape
+
+
 def _random(config: ExperimentConfig, placement: Placement, hub: dict[str, Any]) -> PreTrainedModel:
-    shape = AutoConfig.from_pretrained(config.model, **hub)
+    shape = _shape(config, placement, hub)
     build = {"trust_remote_code": config.pytorch.trust_remote_code, **_build_arguments(config)}
     torch.manual_seed(config.random_seed)
-    if placement.boards > 1:
+    if placement.boards > 1 or placement.processes > 1:
         return random_over(shape, build, _spread(placement))
     with torch.device(placement.device):
         return from_config(shape, **build)
@@ -131,7 +139,10 @@ def _build_arguments(config: ExperimentConfig) -> dict[str, Any]:
 
 
 def _spread(placement: Placement) -> dict[str, Any]:
-    """Device map for from_pretrained: none on the CPU, straight onto one board, or balanced over several."""
+    """Where from_pretrained() puts layers: on the CPU, straight onto one board, balanced over several, or each
+    process's part of them onto its own device."""
+    if placement.processes > 1:
+        return divided(placement.processes)
     if placement.boards == 0:
         return {}
     if placement.boards == 1:
