@@ -1,8 +1,8 @@
 """The manifest for KubeRay, held against the schemas of those who read it.
 
 Kubernetes' own schema judges the ConfigMap, the volume and every pod; Ray's autoscaler reads the node groups with
-the code that it runs in a cluster. KubeRay's definition of a RayJob is in no package: of the fields that are its own,
-names and kinds are held against its reference (v1.6), written down here.
+the code that it runs in a cluster. KubeRay's definition of a RayJob is in no package: of the fields that are its
+own, names and kinds are held against its reference (v1.6), written down here.
 """
 
 from __future__ import annotations
