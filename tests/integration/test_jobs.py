@@ -208,6 +208,16 @@ def test_a_submitted_sweep_leaves_its_results_and_passes_its_exit_code_on(
     assert len(list(output.rglob("summary.csv"))) == 1
 
 
+def test_results_among_the_files_of_a_job_are_refused_since_they_would_go_with_the_cluster(
+    head: Head, working_dir: Path
+) -> None:
+    write_grid(working_dir)
+    head.submit("unkept", working_dir, "llem-sweep", "grid.yaml", wait=False)
+    assert head.ended("unkept") == "FAILED"
+    assert head.job("unkept")["driver_exit_code"] == 3
+    assert "give --output a folder that stays" in " ".join(head.logs("unkept").split())
+
+
 def test_a_stopped_job_finishes_what_runs_and_the_same_command_completes_the_sweep(
     head: Head, working_dir: Path, tmp_path: Path
 ) -> None:
