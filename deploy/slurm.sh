@@ -54,6 +54,8 @@ export SWEEP_GPUS=$((gpus * SLURM_NNODES))
 
 # Importing Ray from a shared file system on many nodes at once takes longer than the 30 s that Ray allows.
 export RAY_SYMMETRIC_RUN_CLUSTER_WAIT_TIMEOUT=300
+# The other nodes end when the head has been gone for so long; by default they would be paid for a minute more.
+export RAY_gcs_rpc_server_reconnect_timeout_s=15
 
 # `ray symmetric-run` ends with 0 when Ray couldn't be started, so the sweep's exit code takes a way of its own.
 export SWEEP_STATE=$2/.job-$SLURM_JOB_ID
