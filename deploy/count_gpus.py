@@ -4,17 +4,21 @@ Ends with 0, or with 3 and what is missing. A board that Ray didn't find, or a s
 otherwise make a sweep on fewer boards than were paid for.
 """
 
+import logging
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import ray
 
 
 def main(address: str, wanted: int) -> int:
     """Join the cluster at ``address`` and count; returns the exit code."""
-    ray.init(address=address, logging_level="ERROR", log_to_driver=False)
+    ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
+    list_nodes: Callable[[], list[dict[str, Any]]] = ray.nodes
     found = [
         (node["NodeManagerHostname"], int(node["Resources"].get("GPU", 0)))
-        for node in ray.nodes()
+        for node in list_nodes()
         if node["Alive"]
     ]
     ray.shutdown()

@@ -57,4 +57,4 @@ def run_on_two(
     (folder / "two").write_text(two)
     switch = SWITCH.format(unshare=UNSHARE, folder=folder, one=ONE, two=TWO)
     done = subprocess.run([*UNSHARE.split(), "bash", "-c", switch], env=environment, timeout=timeout_s)
-    return done.returncode, *((folder / f"{name}.log").read_text() for name in ("one", "two"))
+    return done.returncode, (folder / "one.log").read_text(), (folder / "two.log").read_text()
