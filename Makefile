@@ -46,7 +46,7 @@ test-gpu: $(if $(filter $(BIN)/python,$(GPU_PYTHON)),$(INSTALLED)) ## the tests 
 	@grep -qE '[0-9]+ passed' build/test-gpu.log || { echo 'make test-gpu: no test ran' >&2; exit 1; }
 
 # pytest ends with 5 when it collects nothing: there may be no such test, but a failure stays a failure.
-test-extra: $(INSTALLED) ## the tests that need Debian packages (a browser, Prometheus), which must be there
+test-extra: $(INSTALLED) ## the tests that need Debian packages (Slurm), which must be there
 	@mkdir -p build; code=0; $(BIN)/pytest -m extra > build/test-extra.log 2>&1 || code=$$?; \
 	if [ $$code -eq 5 ]; then echo 'make test-extra: there are no such tests'; exit; fi; \
 	cat build/test-extra.log; exit $$code

@@ -20,6 +20,7 @@ from llem_sweep.execution.connect import open_cluster, wanted_address
 from llem_sweep.execution.driver import Ending, Orders
 from llem_sweep.execution.execute import baselines_s, execute
 from llem_sweep.execution.inline import local_shape
+from llem_sweep.execution.job import refuse_unpacked
 from llem_sweep.execution.progress import FailureNote, Progress, SweepView
 from llem_sweep.execution.rehearsal import expected_runs
 from llem_sweep.execution.tally import Tally
@@ -233,6 +234,7 @@ def _open_folder(
     if resume is not None:
         folder = SweepFolder.open(resume, clock)
     elif sweep is not None:
+        refuse_unpacked(output)
         folder = SweepFolder.create(output, plan_sweep(sweep), asked, sweep.source, clock)
     else:
         raise ConfigError("nothing to run: give a sweep, or a folder to resume")

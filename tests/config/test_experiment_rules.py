@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,8 @@ from pydantic import ValidationError
 
 from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.config.identity import config_hash
+from llem_sweep.config.load import load_sweep
+from llem_sweep.plan.expand import plan_sweep
 from llem_sweep.plan.need import Need, need_of
 
 
@@ -69,3 +72,11 @@ def test_one_process_is_the_identity_that_experiments_had_before_there_could_be_
     assert config_hash(gang(num_processes=2, parallelism="tensor"), {}) != config_hash(
         gang(num_processes=2), {}
     )
+
+
+def test_a_file_may_divide_a_model_over_processes(tmp_path: Path) -> None:
+    grid = tmp_path / "grid.yaml"
+    grid.write_text(
+        "model: acme/m\npytorch: {num_processes: 4}\nsweep: {pytorch.parallelism: [data, tensor]}\n"
+    )
+    assert len(plan_sweep(load_sweep(grid)).experiments) == 2
