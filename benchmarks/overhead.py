@@ -114,8 +114,8 @@ class CpuMeter(SilentView):
 
 
 @contextlib.contextmanager
-def private_ray() -> Iterator[tuple[Path, float]]:
-    """A local Ray of four simulated GPUs: its folder, removed at the end, and the seconds it took to start."""
+def private_ray(gpus: int = GPUS) -> Iterator[tuple[Path, float]]:
+    """A local Ray of simulated GPUs: its folder, removed at the end, and the seconds it took to start."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.pop("CUDA_VISIBLE_DEVICES", None)  # Ray refuses more GPUs than it names
     # Ray's sockets live here, and a socket's path may have 107 characters at most.
@@ -123,8 +123,8 @@ def private_ray() -> Iterator[tuple[Path, float]]:
     begun_s = time.perf_counter()
     ray.init(
         address="local",
-        num_gpus=GPUS,
-        num_cpus=GPUS,
+        num_gpus=gpus,
+        num_cpus=gpus,
         include_dashboard=False,
         log_to_driver=False,
         logging_level=logging.ERROR,

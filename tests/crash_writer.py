@@ -2,7 +2,8 @@
 
 ``steps OUT`` has a child work on a sweep's folder of its own and killed just before its file operation number 0,
 then another before number 1, and so on until one lives to its end; prints each folder and fate. ``loop DIR``
-resumes DIR and prints each experiment it has committed.
+resumes DIR and prints each experiment it has committed. ``changes OUT`` is like ``steps``, over a folder of
+failures that is extended and whose failures are retried.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import itertools
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from factories import START, make_failed, make_plan, make_result_of
@@ -22,6 +24,7 @@ from llem_sweep.store.records import RunSettings
 
 PLAN = make_plan(3)
 LONG_PLAN = make_plan(400)
+EXTENDED = make_plan(5)
 SETTINGS = RunSettings(None, True, None, "0.1.0")
 OPERATIONS = {"open", "os.mkdir", "os.rename", "os.rmdir", "os.remove", "os.truncate"}
 
@@ -49,6 +52,20 @@ def work(folder: SweepFolder, say: bool = False) -> None:
             print(key, flush=True)
 
 
+def fail(path: Path) -> None:
+    """Have every experiment of a folder fail."""
+    with SweepFolder.open(path) as folder:
+        for planned in folder.plan.experiments:
+            folder.commit(planned, 1, make_failed(), final=True, worker="w")
+
+
+def change(folder: SweepFolder) -> None:
+    """Extend a folder, and have all that failed in it retried."""
+    folder.extend(EXTENDED, "model: m\nn: 5\n")
+    folder.retry(set(folder.settled()))
+    folder.keep_surroundings({"torch": ("1.0",)})
+
+
 def die_at(operation: int) -> None:
     """Kill this process just before its file operation number ``operation``."""
     left = operation
@@ -63,14 +80,15 @@ def die_at(operation: int) -> None:
     sys.addaudithook(count)
 
 
-def steps(output: Path) -> None:
+def steps(output: Path, prepare: Callable[[Path], None], act: Callable[[SweepFolder], None]) -> None:
     for operation in itertools.count():
         path = create(output, PLAN)
+        prepare(path)
         child = os.fork()
         if child == 0:
             with SweepFolder.open(path) as folder:
                 die_at(operation)
-                work(folder)
+                act(folder)
             os._exit(0)
         _, status = os.waitpid(child, 0)
         killed = os.WIFSIGNALED(status)
@@ -87,6 +105,8 @@ def loop(path: Path) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1] == "steps":
-        steps(Path(sys.argv[2]))
+        steps(Path(sys.argv[2]), lambda path: None, work)
+    elif sys.argv[1] == "changes":
+        steps(Path(sys.argv[2]), fail, change)
     else:
         loop(Path(sys.argv[2]))

@@ -281,7 +281,8 @@ def make_failed(**fields: Any) -> Failed:
 
 
 def make_result_of(planned: PlannedExperiment, **fields: Any) -> ExperimentResult:
-    """The result of ``planned``."""
+    """The result of ``planned``, which goes with any sidecar: it holds no digest of one."""
+    fields = {"timeseries_sha256": None, **fields}
     return make_result(
         config=planned.config,
         experiment_id=planned.experiment_id,

@@ -15,6 +15,7 @@
     │   ├── GpuMemoryError     the board's or host's memory didn't suffice
     │   └── DeviceFaultError   the CUDA context is broken: the process must be replaced
     └── StoreError             a result can't be written or read back
+        └── DamagedError       what is stored of an experiment isn't whole
 
 Vendor exceptions are translated into these at the edge where the vendor's library is called, ``from`` the
 original.
@@ -119,3 +120,7 @@ class DeviceFaultError(BackendError):
 
 class StoreError(LlemSweepError):
     """A result can't be written or read back."""
+
+
+class DamagedError(StoreError):
+    """What is stored of an experiment isn't whole: cut off, edited, or without a part of it."""

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from llem_sweep.backends.registry import backend_names
 from llem_sweep.clock import Clock, SystemClock
-from llem_sweep.config.contents import changed_contents, digest, is_local
+from llem_sweep.config.contents import digest, is_local
 from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.config.identity import config_hash, experiment_id
 from llem_sweep.config.sweep import SweepConfig
 from llem_sweep.errors import ConfigError, LlemSweepError, NoGpuError, ResumeError
 from llem_sweep.execution.connect import open_cluster, wanted_address
-from llem_sweep.execution.driver import Ending
-from llem_sweep.execution.execute import execute
+from llem_sweep.execution.driver import Ending, Orders
+from llem_sweep.execution.execute import baselines_s, execute
 from llem_sweep.execution.inline import local_shape
 from llem_sweep.execution.progress import FailureNote, Progress, SweepView
 from llem_sweep.execution.tally import Tally
@@ -27,7 +27,6 @@ from llem_sweep.harness.assembly import Measured
 from llem_sweep.harness.facts import ModelCatalogue
 from llem_sweep.harness.measure import measure
 from llem_sweep.plan.admission import admit
-from llem_sweep.plan.changes import plan_changes
 from llem_sweep.plan.expand import plan_sweep
 from llem_sweep.plan.types import (
     Admission,
@@ -39,6 +38,7 @@ from llem_sweep.plan.types import (
     SweepPlan,
 )
 from llem_sweep.report.summary import BoardEnergy, energy_by_board, summary_table
+from llem_sweep.resumption import Continuation, Resuming, adopt, check_request, continuation
 from llem_sweep.store.folder import SweepFolder
 from llem_sweep.store.records import RunSettings, SweepRecords, read_sweep
 
@@ -100,6 +100,9 @@ def run_sweep(
     *,
     output: str | Path = "results",
     resume: str | Path | None = None,
+    extend: bool = False,
+    accept_changes: bool = False,
+    retry_failed: bool = False,
     simulate_gpus: int | None = None,
     inline: bool = False,
     address: str | None = None,
@@ -114,14 +117,24 @@ def run_sweep(
     cluster) is fixed when the folder is made; resuming repeats it. With ``require_publishable`` nothing more is
     begun after the first result that isn't.
 
+    Resuming is refused when ``sweep`` plans something else than the folder, or when versions, driver or boards are
+    others than its results were measured with, unless ``accept_changes``. With ``extend`` the folder takes in what
+    ``sweep`` plans; with ``retry_failed`` what has failed is run again, with all its attempts.
+
     Raises ConfigError, EnvironmentUnfitError or StoreError; failures of single experiments are in the result.
     """
     clock, view = SystemClock(), view or SilentView()
     asked = RunSettings(simulate_gpus, inline, address, version("llem-sweep"))
+    resuming = Resuming(extend, accept_changes, retry_failed)
+    check_request(resuming, sweep=sweep is not None, resume=resume is not None)
     with _open_folder(sweep, asked, output, resume, clock) as folder:
-        view.message(f"results go to {folder.path}")
-        waiting = folder.plan._replace(experiments=folder.unsettled())
+        _tell(view, f"results go to {folder.path}", *folder.repairs)
+        step = (
+            continuation(folder, sweep, asked, resuming) if resume is not None else Continuation(folder.plan)
+        )
+        waiting = step.waiting(folder)
         if not waiting.experiments:
+            _tell(view, *adopt(folder, step, None))
             return _finish(folder, (), Ending.FINISHED, require_publishable)
         settings = folder.settings
         with open_cluster(
@@ -132,19 +145,18 @@ def run_sweep(
             simulate_gpus=settings.simulate_gpus,
             message=view.message,
         ) as cluster:
+            _tell(view, *adopt(folder, step, cluster.shape))
             admission = _admit(waiting, cluster.shape, clock, allow_remote_code)
             if not folder.settled():
                 _require_work(admission)
             tally = _tally(folder, admission, clock, view)
-            ending = execute(
-                admission.admitted,
-                cluster,
-                folder,
+            orders = Orders(
                 waiting.execution,
-                clock,
-                tally,
                 require_publishable=require_publishable,
+                completed_before=tally.done > 0,
+                baseline_s=baselines_s(admission.admitted),
             )
+            ending = execute(admission.admitted, cluster, folder, orders, clock, tally)
         return _finish(folder, admission.refused, ending, require_publishable)
 
 
@@ -200,7 +212,7 @@ def run_experiment(config: ExperimentConfig, *, simulate_gpus: bool = False) -> 
 def _open_folder(
     sweep: SweepConfig | None, asked: RunSettings, output: str | Path, resume: str | Path | None, clock: Clock
 ) -> Iterator[SweepFolder]:
-    """The sweep's folder: a new one, or the one to resume, checked against what was asked for."""
+    """The sweep's folder: a new one, or the one to resume, put right."""
     if resume is not None:
         folder = SweepFolder.open(resume, clock)
     elif sweep is not None:
@@ -208,9 +220,9 @@ def _open_folder(
     else:
         raise ConfigError("nothing to run: give a sweep, or a folder to resume")
     try:
-        if resume is not None:
-            _check_unchanged(folder, sweep, asked)
         yield folder
+    except ResumeError:
+        raise
     except LlemSweepError as error:
         if folder.settled() or folder.attempts():
             error.add_note(f"What was finished is kept; go on with --resume {folder.path}")
@@ -222,21 +234,9 @@ def _open_folder(
         folder.close()
 
 
-def _check_unchanged(folder: SweepFolder, sweep: SweepConfig | None, asked: RunSettings) -> None:
-    changes = plan_changes(folder.plan, plan_sweep(sweep)) if sweep is not None else []
-    changes += changed_contents(folder.plan.contents)
-    kept = folder.settings
-    if asked.simulate_gpus not in (None, kept.simulate_gpus):
-        changes.append(f"simulated GPUs: {kept.simulate_gpus or 'none'} then, {asked.simulate_gpus} now")
-    if asked.address and (kept.inline or kept.simulate_gpus is not None):
-        changes.append(f"in this process or simulated then, on the cluster at {asked.address} now")
-    if asked.inline and not kept.inline:
-        changes.append("on Ray then, --inline now")
-    if changes:
-        listed = "\n".join(f"  {change}" for change in changes)
-        raise ResumeError(
-            f"{folder.path} was made from something else:\n{listed}\nRun it as a new sweep instead."
-        )
+def _tell(view: SweepView, *texts: str) -> None:
+    for text in texts:
+        view.message(text)
 
 
 def _admit(plan: SweepPlan, shape: ClusterShape, clock: Clock, allow_remote_code: bool) -> Admission:
@@ -283,7 +283,7 @@ def _result(
     require_publishable: bool = False,
 ) -> SweepResult:
     results, failures = tuple(folder.results()), tuple(folder.failures())
-    table = summary_table(folder.plan, results, failures, refused)
+    table = summary_table(folder.plan, results, failures, refused, folder.retried())
     return SweepResult(
         folder=folder.path,
         table=table,

@@ -14,7 +14,7 @@ import pytest
 
 from factories import make_plan
 from llem_sweep.cli.app import main
-from llem_sweep.cli.library import Where
+from llem_sweep.cli.library import Going, Where
 from llem_sweep.config.sweep import SweepConfig
 from llem_sweep.errors import ConfigError, DeviceError, LlemSweepError, NoGpuError, Problem, StoreError
 from llem_sweep.execution.doctor import Examination
@@ -36,6 +36,7 @@ class Run(NamedTuple):
     resume: Path | None
     where: Where
     require_publishable: bool = False
+    going: Going = Going()
 
 
 class FakeLibrary:
@@ -62,11 +63,12 @@ class FakeLibrary:
         *,
         output: Path,
         resume: Path | None,
+        going: Going,
         where: Where,
         require_publishable: bool,
         view: SweepView,
     ) -> SweepResult:
-        self.runs.append(Run(sweep, output, resume, where, require_publishable))
+        self.runs.append(Run(sweep, output, resume, where, require_publishable, going))
         if self.error is not None:
             raise self.error
         view.message("results go to somewhere")
@@ -136,6 +138,15 @@ def test_resuming_needs_no_file_and_checks_one_that_is_given(library: FakeLibrar
     assert [(run.sweep is None, run.resume) for run in library.runs] == [
         (True, Path("/results/x")),
         (False, Path("/results/x")),
+    ]
+
+
+def test_how_a_folder_is_gone_on_with_arrives(library: FakeLibrary, grid: str) -> None:
+    assert main([grid, "--resume", "/results/x", "--extend"], library) == 0
+    assert main(["--resume", "/results/x", "--accept-changes", "--retry-failed"], library) == 0
+    assert [run.going for run in library.runs] == [
+        Going(extend=True),
+        Going(accept_changes=True, retry_failed=True),
     ]
 
 
@@ -253,6 +264,10 @@ def test_ctrl_c_before_the_sweep_has_begun_is_an_interrupt(
         ("--resume x --dry-run", "leave --resume out"),
         ("--resume x --output y", "leave --output out"),
         ("--resume x --set n=1", "give a sweep file"),
+        ("--resume x --extend", "--extend adds to x what a sweep file plans"),
+        ("GRID --extend", "--extend goes on in a folder: give --resume DIR"),
+        ("GRID --accept-changes", "--accept-changes goes on in a folder"),
+        ("GRID --retry-failed", "--retry-failed goes on in a folder"),
         ("GRID --inline --address auto", "leave --address out"),
         ("GRID --simulate-gpus 2 --address auto", "leave --address out"),
         ("GRID -q -v", "opposites"),

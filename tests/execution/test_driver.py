@@ -2,240 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
-
 import pytest
 
+from execution.conftest import ONE, TWO, Drive, ListSink, Script, planned
 from factories import make_result
-from llem_sweep.clock import SimulatedClock
-from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.config.sweep import ExecutionConfig
 from llem_sweep.errors import ClusterError
-from llem_sweep.execution.driver import Driver, Ending, Task
-from llem_sweep.execution.interrupts import Interrupts
-from llem_sweep.execution.pool import Event, Finished, Lost, Ready, Unfit
-from llem_sweep.execution.progress import FailureNote, Progress, WorkerState
-from llem_sweep.execution.tally import Tally
-from llem_sweep.execution.worker import WorkerReport
-from llem_sweep.phases import Phase
-from llem_sweep.plan.types import PlannedExperiment
-from llem_sweep.results.experiment import ExperimentResult
+from llem_sweep.execution.driver import Ending
 from llem_sweep.results.outcome import Completed, Failed, FailureKind, Outcome, Stage
 from llem_sweep.results.verdict import Verdict
 from llem_sweep.results.warnings import MeasurementWarning, WarningCode
-
-REPORT = WorkerReport(("Board",), ("GPU-1",), 70.0, 1, "node")
-
-
-def planned(name: str, cycle: int = 1) -> PlannedExperiment:
-    return PlannedExperiment(f"{name}-{cycle}", name, ExperimentConfig(model=name), cycle, {})
-
-
-class Kept(NamedTuple):
-    experiment: str
-    attempt: int
-    outcome: Outcome
-    final: bool
-
-
-class ListSink:
-    def __init__(self, save: Callable[[Outcome], Outcome] = lambda outcome: outcome) -> None:
-        self.kept: list[Kept] = []
-        self.events: list[str] = []
-        self._save = save
-
-    def commit(
-        self, experiment: PlannedExperiment, attempt: int, outcome: Outcome, *, final: bool, worker: str
-    ) -> Outcome:
-        saved = self._save(outcome)
-        self.kept.append(Kept(experiment.experiment_id, attempt, saved, final))
-        return saved
-
-    def attempts(self) -> Mapping[str, int]:
-        return {}
-
-    def journal(self, event: str, **fields: object) -> None:
-        self.events.append(event)
-
-
-class Script(NamedTuple):
-    """What a scripted worker does with an experiment."""
-
-    take_s: float = 1.0
-    outcome: Outcome | None = None
-    """None completes it."""
-    lose: bool = False
-    hang: bool = False
-    load_s: float = 0.0
-
-
-class ScriptedPool:
-    """Workers that follow a script: experiment id and attempt to what happens."""
-
-    def __init__(
-        self,
-        clock: SimulatedClock,
-        completed: ExperimentResult,
-        workers: tuple[str, ...] = ("w0", "w1"),
-        script: Mapping[tuple[str, int], Script] | None = None,
-        unfit: tuple[str, ...] = (),
-    ) -> None:
-        self.clock = clock
-        self.script = script or {}
-        self.submitted: list[tuple[str, str, float]] = []
-        self.replaced: list[str] = []
-        self.most_in_flight = 0
-        self.replaceable = True
-        self._completed = completed
-        self._alive = list(workers)
-        self._flying: dict[str, tuple[PlannedExperiment, Script, float]] = {}
-        self._soon: list[tuple[float, Event]] = []
-        for worker in workers:
-            event = (
-                Unfit(worker, Failed(Stage.START, FailureKind.IDENTITY, "wrong board"))
-                if worker in unfit
-                else Ready(worker, REPORT)
-            )
-            self._soon.append((clock.monotonic(), event))
-
-    def seat(self, nodes: Mapping[str, str]) -> None:
-        """Workers not named sit together."""
-        self._soon = [
-            (due_s, Ready(event.worker, REPORT._replace(node=nodes.get(event.worker, "node"))))
-            if isinstance(event, Ready)
-            else (due_s, event)
-            for due_s, event in self._soon
-        ]
-
-    def submit(self, worker: str, experiment: PlannedExperiment, attempt: int) -> None:
-        assert worker not in self._flying, "one experiment in flight per worker"
-        script = self.script.get((experiment.experiment_id, attempt), Script())
-        now_s = self.clock.monotonic()
-        self.submitted.append((worker, experiment.experiment_id, now_s))
-        self._flying[worker] = (experiment, script, now_s)
-        self.most_in_flight = max(self.most_in_flight, len(self._flying))
-        if script.hang:
-            return
-        event: Event = Finished(worker, script.outcome or Completed(self._completed, b""))
-        if script.lose:
-            event = Lost(worker, "killed", "last words")
-            self._soon.append((now_s + script.take_s + 0.5, Ready(worker, REPORT)))
-        self._soon.append((now_s + script.take_s, event))
-
-    def next_event(self, timeout_s: float) -> Event | None:
-        self._soon.sort(key=lambda due: due[0])
-        if not self._soon or self._soon[0][0] > self.clock.monotonic() + timeout_s:
-            self.clock.sleep(timeout_s)
-            return None
-        due_s, event = self._soon.pop(0)
-        self.clock.sleep(due_s - self.clock.monotonic())
-        if isinstance(event, Finished | Lost):
-            self._flying.pop(event.worker)
-        if isinstance(event, Unfit):
-            self._alive.remove(event.worker)
-        return event
-
-    def states(self) -> Mapping[str, WorkerState]:
-        return {worker: self._state(worker) for worker in self._alive}
-
-    def _state(self, worker: str) -> WorkerState:
-        if worker not in self._flying:
-            return WorkerState(worker, "Board")
-        experiment, script, since_s = self._flying[worker]
-        active_s = self.clock.monotonic() - since_s - script.load_s
-        phase = Phase.LOAD if active_s < 0 else Phase.DECODE
-        return WorkerState(
-            worker, "Board", experiment=experiment.experiment_id, phase=phase, active_s=max(0.0, active_s)
-        )
-
-    def log_tail(self, worker: str) -> str:
-        return "end of the log"
-
-    def replace(self, worker: str) -> None:
-        self.replaced.append(worker)
-        self._flying.pop(worker, None)
-        if not self.replaceable:
-            raise ClusterError("can't be replaced")
-        self._soon.append((self.clock.monotonic() + 1.0, Ready(worker, REPORT)))
-
-    def close(self) -> None:
-        self._flying.clear()
-
-
-class LastView:
-    def __init__(self) -> None:
-        self.messages: list[str] = []
-        self.failures: list[FailureNote] = []
-        self.progress: Progress | None = None
-
-    def message(self, text: str) -> None:
-        self.messages.append(text)
-
-    def failed(self, note: FailureNote) -> None:
-        self.failures.append(note)
-
-    def update(self, progress: Progress) -> None:
-        self.progress = progress
-
-    def close(self) -> None:
-        pass
-
-
-class Bench(NamedTuple):
-    pool: ScriptedPool
-    sink: ListSink
-    view: LastView
-    interrupts: Interrupts
-    ending: Ending
-
-    @property
-    def finished(self) -> bool:
-        return self.ending is Ending.FINISHED
-
-
-Drive = Callable[..., Bench]
-
-
-@pytest.fixture
-def drive() -> Drive:
-    def run(
-        experiments: list[PlannedExperiment],
-        *,
-        execution: ExecutionConfig | None = None,
-        script: Mapping[tuple[str, int], Script] | None = None,
-        workers: tuple[str, ...] = ("w0", "w1"),
-        unfit: tuple[str, ...] = (),
-        sink: ListSink | None = None,
-        interrupt_at_s: tuple[float, ...] = (),
-        replaceable: bool = True,
-        require_publishable: bool = False,
-        nodes: Mapping[str, str] | None = None,
-    ) -> Bench:
-        clock = SimulatedClock(start_s=0.0)
-        pool = ScriptedPool(clock, make_result(neighbours=()), workers, script, unfit)
-        pool.replaceable = replaceable
-        pool.seat(nodes or {})
-        sink = sink or ListSink()
-        view = LastView()
-        interrupts = Interrupts(clock)
-        for at_s in interrupt_at_s:
-            _at(clock, at_s, interrupts.interrupt)
-        tally = Tally(len(experiments), 0, 0, clock, view)
-        tasks = [Task(experiment, 1) for experiment in experiments]
-        settings = execution or ExecutionConfig()
-        ending = Driver(
-            tasks, pool, sink, settings, clock, tally, interrupts, require_publishable=require_publishable
-        ).run()
-        return Bench(pool, sink, view, interrupts, ending)
-
-    return run
-
-
-def _at(clock: SimulatedClock, at_s: float, call: Callable[[], None]) -> None:
-    """Call once, at ``at_s``: the ticker's first call comes at once and is let pass."""
-    calls = iter((lambda: None, call))
-    clock.every(at_s, lambda: next(calls, lambda: None)())
 
 
 def test_every_experiment_is_settled_once_and_one_is_in_flight_per_worker(drive: Drive) -> None:
@@ -257,19 +33,20 @@ def test_a_failure_stays_with_its_experiment(drive: Drive) -> None:
         "b-1": "Failed",
         "c-1": "Completed",
     }
-    assert bench.pool.replaced == []
     assert [note.message for note in bench.view.failures] == ["boom"]
 
 
 def test_a_broken_device_replaces_the_worker(drive: Drive) -> None:
     broken = Failed(Stage.RUN, FailureKind.DEVICE_FAULT, "CUDA error")
-    bench = drive([planned("a"), planned("b")], workers=("w0",), script={("a-1", 1): Script(outcome=broken)})
-    assert bench.pool.replaced == ["w0"]
+    bench = drive([planned("a"), planned("b")], nodes=(ONE,), script={("a-1", 1): Script(outcome=broken)})
+    assert bench.pool.ended[0] == "n0/worker0"
     assert [kept.experiment for kept in bench.sink.kept] == ["a-1", "b-1"]
 
 
 def test_a_lost_workers_experiment_runs_again_next(drive: Drive) -> None:
-    bench = drive([planned("a"), planned("b")], workers=("w0",), script={("a-1", 1): Script(lose=True)})
+    bench = drive(
+        [planned("a"), planned("b")], nodes=(ONE,), script={("a-1", 1): Script(lose=FailureKind.WORKER_LOST)}
+    )
     assert [(kept.experiment, kept.attempt, kept.final) for kept in bench.sink.kept] == [
         ("a-1", 1, False),
         ("a-1", 2, True),
@@ -280,9 +57,9 @@ def test_a_lost_workers_experiment_runs_again_next(drive: Drive) -> None:
 
 
 def test_a_lost_workers_experiment_is_given_up_after_max_retries(drive: Drive) -> None:
-    script = {("a-1", attempt): Script(lose=True) for attempt in (1, 2, 3)}
+    script = {("a-1", attempt): Script(lose=FailureKind.WORKER_LOST) for attempt in (1, 2, 3)}
     execution = ExecutionConfig(max_retries=1)
-    bench = drive([planned("a"), planned("b")], workers=("w0",), script=script, execution=execution)
+    bench = drive([planned("a"), planned("b")], nodes=(ONE,), script=script, execution=execution)
     finals = [(kept.experiment, kept.attempt) for kept in bench.sink.kept if kept.final]
     assert finals == [("a-1", 2), ("b-1", 1)]
 
@@ -291,11 +68,11 @@ def test_a_hung_experiment_fails_at_its_limit_and_the_worker_is_replaced(drive: 
     execution = ExecutionConfig(experiment_timeout_seconds=10)
     bench = drive(
         [planned("a"), planned("b")],
-        workers=("w0",),
+        nodes=(ONE,),
         script={("a-1", 1): Script(hang=True)},
         execution=execution,
     )
-    assert bench.pool.replaced == ["w0"]
+    assert bench.pool.ended[0] == "n0/worker0"
     outcome = bench.sink.kept[0].outcome
     assert isinstance(outcome, Failed)
     assert outcome.kind is FailureKind.TIMEOUT
@@ -308,7 +85,7 @@ def test_a_hang_is_settled_even_where_the_worker_can_not_be_replaced(drive: Driv
     with pytest.raises(ClusterError):
         drive(
             [planned("a")],
-            workers=("w0",),
+            nodes=(ONE,),
             script={("a-1", 1): Script(hang=True)},
             execution=ExecutionConfig(experiment_timeout_seconds=10),
             sink=sink,
@@ -320,7 +97,7 @@ def test_a_hang_is_settled_even_where_the_worker_can_not_be_replaced(drive: Driv
 def test_loading_does_not_count_towards_the_limit(drive: Drive) -> None:
     execution = ExecutionConfig(experiment_timeout_seconds=10)
     slow = Script(take_s=109.0, load_s=100.0)
-    bench = drive([planned("a")], workers=("w0",), script={("a-1", 1): slow}, execution=execution)
+    bench = drive([planned("a")], nodes=(ONE,), script={("a-1", 1): slow}, execution=execution)
     assert isinstance(bench.sink.kept[0].outcome, Completed)
 
 
@@ -352,24 +129,24 @@ def test_the_second_interrupt_stops_now(drive: Drive) -> None:
     bench = drive([planned("a")], script=script, interrupt_at_s=(0.5, 1.5))
     assert not bench.finished
     assert bench.sink.kept == []
-    assert bench.pool.clock.monotonic() < 3.0
+    assert bench.clock.monotonic() < 3.0
 
 
 def test_a_worker_that_can_not_be_used_leaves_the_rest_to_the_others(drive: Drive) -> None:
-    bench = drive([planned("a"), planned("b")], unfit=("w0",))
+    bench = drive([planned("a"), planned("b")], unfit=("n0/worker0",))
     assert bench.finished
-    assert {worker for worker, *_ in bench.pool.submitted} == {"w1"}
+    assert {worker for worker, *_ in bench.pool.submitted} == {"n0/worker1"}
 
 
 def test_without_any_usable_worker_the_sweep_stops_and_says_why(drive: Drive) -> None:
     with pytest.raises(ClusterError, match="wrong board"):
-        drive([planned("a")], unfit=("w0", "w1"))
+        drive([planned("a")], unfit=("n0/worker0", "n0/worker1"))
 
 
 def test_gaps_between_experiments_and_cycles_are_kept(drive: Drive) -> None:
     experiments = [planned("a", 1), planned("b", 1), planned("a", 2)]
     execution = ExecutionConfig(experiment_gap_seconds=2, cycle_gap_seconds=7)
-    bench = drive(experiments, workers=("w0",), execution=execution)
+    bench = drive(experiments, nodes=(ONE,), execution=execution)
     starts = [start_s for *_, start_s in bench.pool.submitted]
     assert starts == pytest.approx([0.0, 3.0, 11.0], abs=0.3)
 
@@ -377,24 +154,21 @@ def test_gaps_between_experiments_and_cycles_are_kept(drive: Drive) -> None:
 def test_a_node_to_itself_means_one_experiment_at_a_time_on_each(drive: Drive) -> None:
     experiments = [planned(f"m{number}") for number in range(6)]
     execution = ExecutionConfig(exclusive="node")
-    nodes = {"w0": "n0", "w1": "n0", "w2": "n1"}
-    bench = drive(experiments, workers=("w0", "w1", "w2"), execution=execution, nodes=nodes)
+    bench = drive(experiments, execution=execution, nodes=(TWO, ONE._replace(name="n1")))
     assert bench.finished
     assert bench.pool.most_in_flight == 2
     busy: dict[str, float] = {}
     for worker, _, start_s in bench.pool.submitted:
-        node = nodes[worker]
+        node = worker.partition("/")[0]
         assert start_s >= busy.get(node, -1.0) + 1.0 - 1e-9, "the one before has ended"
         busy[node] = start_s
-    assert {worker for worker, *_ in bench.pool.submitted} == {"w0", "w1", "w2"}, "and its workers take turns"
 
 
 def test_whoever_was_on_the_same_node_meanwhile_is_in_the_result(drive: Drive) -> None:
     script = {("a-1", 1): Script(take_s=2.5), ("b-1", 1): Script(take_s=1.0), ("c-1", 1): Script(take_s=1.0)}
     bench = drive(
         [planned("a"), planned("b"), planned("far"), planned("c")],
-        workers=("w0", "w1", "w2"),
-        nodes={"w2": "elsewhere"},
+        nodes=(TWO, ONE._replace(name="elsewhere")),
         script=script,
     )
     met = {
@@ -419,7 +193,7 @@ def spoiled() -> Outcome:
 def test_a_spoiled_experiment_is_run_again_if_asked(drive: Drive) -> None:
     script = {("a-1", 1): Script(outcome=spoiled())}
     execution = ExecutionConfig(on_contamination="retry")
-    bench = drive([planned("a"), planned("b")], workers=("w0",), script=script, execution=execution)
+    bench = drive([planned("a"), planned("b")], nodes=(ONE,), script=script, execution=execution)
     kept = [(each.experiment, each.attempt, each.final, type(each.outcome)) for each in bench.sink.kept]
     assert kept == [("a-1", 1, False, Failed), ("a-1", 2, True, Completed), ("b-1", 1, True, Completed)]
     failure = bench.sink.kept[0].outcome
@@ -433,7 +207,7 @@ def test_a_spoiled_experiment_is_run_again_if_asked(drive: Drive) -> None:
 def test_a_spoiled_experiment_is_kept_with_its_warnings_at_the_end_of_its_attempts(drive: Drive) -> None:
     script = {("a-1", attempt): Script(outcome=spoiled()) for attempt in (1, 2, 3, 4)}
     execution = ExecutionConfig(on_contamination="retry", max_retries=2)
-    bench = drive([planned("a")], workers=("w0",), script=script, execution=execution)
+    bench = drive([planned("a")], nodes=(ONE,), script=script, execution=execution)
     assert [(each.attempt, type(each.outcome)) for each in bench.sink.kept] == [
         (1, Failed),
         (2, Failed),
@@ -456,7 +230,7 @@ def test_a_cold_baseline_that_no_attempt_can_better_is_no_reason_to_try_again(
 
 
 def test_a_spoiled_experiment_is_kept_at_once_by_default(drive: Drive) -> None:
-    bench = drive([planned("a")], workers=("w0",), script={("a-1", 1): Script(outcome=spoiled())})
+    bench = drive([planned("a")], nodes=(ONE,), script={("a-1", 1): Script(outcome=spoiled())})
     assert [each.attempt for each in bench.sink.kept] == [1]
 
 
@@ -465,7 +239,7 @@ def test_nothing_more_is_begun_after_a_result_that_is_not_publishable_as_it_had_
     bad = Completed(make_result(verdict=Verdict(publishable=False, because=("short_window: 2 s",))), b"")
     script = {(f"{name}-1", 1): Script(outcome=outcome) for name, outcome in (("a", good), ("b", bad))}
     experiments = [planned(name) for name in "abc"]
-    bench = drive(experiments, workers=("w0",), script=script, require_publishable=True)
+    bench = drive(experiments, nodes=(ONE,), script=script, require_publishable=True)
     assert bench.ending is Ending.UNPUBLISHABLE
     assert [each.experiment for each in bench.sink.kept] == ["a-1", "b-1"]
     assert any("short_window: 2 s" in message for message in bench.view.messages)

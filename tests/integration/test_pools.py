@@ -11,7 +11,8 @@ from llem_sweep.clock import SystemClock
 from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.errors import ClusterError
 from llem_sweep.execution.connect import open_cluster
-from llem_sweep.execution.pool import Event, Finished, Ready, Unfit, WorkerPool
+from llem_sweep.execution.pool import Cluster, Event, Finished, Ready, Seat, Unfit, WorkerPool
+from llem_sweep.plan.need import Need
 from llem_sweep.plan.types import PlannedExperiment
 from llem_sweep.results.outcome import Completed, Failed
 
@@ -26,7 +27,14 @@ def pool(request: pytest.FixtureRequest) -> Iterator[WorkerPool]:
         request.getfixturevalue("ray_address")
     inline = request.param == "inline"
     with open_cluster("contract", SystemClock(), inline=inline, simulate_gpus=4) as cluster:
-        yield cluster.pool(GPUS, 0.5, 1)
+        pool = cluster.pool()
+        pool.open(seat(cluster))
+        yield pool
+
+
+def seat(cluster: Cluster, gpus: int = GPUS, baseline_s: float = 0.5) -> Seat:
+    node = cluster.shape.nodes[0].name
+    return Seat(f"{node}/worker0", node, Need(gpus), 1.0, baseline_s)
 
 
 def planned(**synthetic: object) -> PlannedExperiment:
@@ -95,11 +103,14 @@ def test_closing_twice_is_harmless(pool: WorkerPool) -> None:
 @pytest.mark.usefixtures("ray_address")
 def test_ray_replaces_a_stuck_worker() -> None:
     with open_cluster("contract", SystemClock(), simulate_gpus=4) as cluster:
-        pool = cluster.pool(4, 0.0, 1)
+        pool = cluster.pool()
+        there = seat(cluster, 4, 0.0)
+        pool.open(there)
         worker = first_ready(pool).worker
         pool.submit(worker, planned(fail_at="hang"), 1)
         pool.next_event(0.5)
-        pool.replace(worker)
+        pool.end(worker, broken=True)
+        pool.open(there)
         assert isinstance(next_event(pool), Ready)
         pool.submit(worker, planned(), 1)
         assert isinstance(next_event(pool), Finished)
@@ -107,15 +118,19 @@ def test_ray_replaces_a_stuck_worker() -> None:
 
 def test_a_stuck_inline_worker_ends_the_sweep_with_a_reason() -> None:
     with open_cluster("contract", SystemClock(), inline=True, simulate_gpus=2) as cluster:
-        pool = cluster.pool(GPUS, 0.0, 1)
+        pool = cluster.pool()
+        pool.open(seat(cluster, GPUS, 0.0))
         worker = first_ready(pool).worker
         pool.submit(worker, planned(fail_at="hang"), 1)
         with pytest.raises(ClusterError, match="--inline"):
-            pool.replace(worker)
+            pool.end(worker, broken=True)
 
 
 def test_boards_that_are_not_there_make_a_worker_unfit() -> None:
     with open_cluster("contract", SystemClock(), inline=True) as cluster:
-        event = next_event(cluster.pool(1, 0.5, 1))
+        pool = cluster.pool()
+        node = Seat("here/worker0", "here", Need(1), 1.0, 0.5)
+        pool.open(node)
+        event = next_event(pool)
     assert isinstance(event, Unfit)
     assert "CUDA_VISIBLE_DEVICES" in event.failure.message

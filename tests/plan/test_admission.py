@@ -50,8 +50,6 @@ def test_plain_experiments_are_admitted_in_order() -> None:
 @pytest.mark.parametrize(
     ("point", "words"),
     [
-        ({"accelerator": "H100"}, ["accelerator: H100: ", "isn't built yet"]),
-        ({"accelerator": ["H100", "A100"]}, ["accelerator: H100,A100: "]),
         ({"pytorch": {"torch_compile": True}}, ["pytorch.torch_compile: True: compiled generation"]),
         ({"pytorch": {"load_in_4bit": True}}, ["pytorch.load_in_4bit"]),
         ({"pytorch": {"device_map": "auto"}}, ["pytorch.device_map: auto"]),
@@ -135,7 +133,7 @@ def test_more_gpus_than_a_node_has_are_refused_and_what_there_is_is_named() -> N
     assert refusal({"gpus": 4}) is None
     assert refusal({"gpus": 5}) == (
         Refusal.NO_SUCH_GPU,
-        "gpus: 5 on one node, but big has 4, small has 1",
+        "gpus: 5 on one node, but big has 4 of H100; small has 1 of L4",
     )
     assert refusal({"gpus": 0}, cluster=ClusterShape((NodeShape("head", 0, 2.0),))) is None
     assert refusal({}, cluster=ClusterShape((NodeShape("head", 0, 2.0),))) is not None
@@ -199,3 +197,40 @@ def test_facts_are_asked_once_a_point_and_only_where_they_matter() -> None:
     judged = admit(plan_sweep(sweep), CLUSTER, facts, allow_remote_code=False, backends=["pytorch"])
     assert asked == ["a"]
     assert (len(judged.admitted), len(judged.refused)) == (3, 6)
+
+
+@pytest.mark.parametrize("kinds", ["H100", "h100", ["A100", "H100"], "L4"])
+def test_a_kind_of_board_that_is_there_is_admitted(kinds: object) -> None:
+    assert refusal({"accelerator": kinds}) is None
+
+
+@pytest.mark.parametrize(
+    ("point", "words"),
+    [
+        ({"accelerator": "A100"}, ["accelerator: A100", "big has 4 of H100", "small has 1 of L4"]),
+        ({"accelerator": ["A100", "H200"]}, ["accelerator: A100 or H200"]),
+        ({"accelerator": "L4", "gpus": 2}, ["gpus: 2 on one node, accelerator: L4"]),
+    ],
+)
+def test_a_kind_of_board_that_is_not_there_is_refused_with_what_there_is(
+    point: dict[str, Any], words: list[str]
+) -> None:
+    found = refusal(point)
+    assert found is not None
+    assert found[0] is Refusal.NO_SUCH_GPU
+    assert all(word in found[1] for word in words)
+
+
+def test_what_an_autoscaler_can_add_counts_as_there() -> None:
+    growing = CLUSTER._replace(startable=(NodeShape("p5", 8, 192.0, accelerator="H200"),))
+    assert refusal({"accelerator": "H200", "gpus": 8}, cluster=growing) is None
+    assert refusal({"accelerator": "H200", "gpus": 9}, cluster=growing) is not None
+
+
+def test_memory_is_held_against_the_kind_of_board_asked_for() -> None:
+    mixed = ClusterShape((NODES[0], NODES[1]._replace(board_memory_mb=2 * BOARD_MB)))
+    facts = ModelFacts(weight_bytes=2 * WHOLE_BOARD)
+    assert refusal({}, cluster=mixed, facts=facts) is None
+    found = refusal({"accelerator": "H100"}, cluster=mixed, facts=facts)
+    assert found is not None
+    assert found[0] is Refusal.TOO_LARGE

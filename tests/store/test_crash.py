@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from crash_writer import LONG_PLAN, PLAN, create, work
+from crash_writer import EXTENDED, LONG_PLAN, PLAN, change, create, work
 from llem_sweep.results.experiment import ExperimentResult
 from llem_sweep.store.folder import SweepFolder
 from llem_sweep.store.read import load_result, load_results
@@ -23,7 +23,8 @@ def command(*arguments: str) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(TESTS)}
+    paths = [str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 def check_whole(sweep: Path) -> None:
@@ -43,18 +44,22 @@ def ids(sweep: Path) -> list[str]:
     return sorted(found)
 
 
-@pytest.fixture(scope="module")
-def killed(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+def killed_in_turn(what: str, output: Path) -> list[Path]:
     """Folders of a run killed before each of its file operations in turn, until it lived to its end."""
-    output = tmp_path_factory.mktemp("steps")
     done = subprocess.run(
-        command("steps", str(output)), env=environment(), capture_output=True, text=True, check=True
+        command(what, str(output)), env=environment(), capture_output=True, text=True, check=True
     )
     runs = [line.rsplit(" ", 1) for line in done.stdout.splitlines()]
     fates = [fate for _, fate in runs]
-    assert len(fates) > 24
     assert fates == ["killed"] * (len(fates) - 1) + ["lived"]
     return [Path(path) for path, _ in runs]
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folders = killed_in_turn("steps", tmp_path_factory.mktemp("steps"))
+    assert len(folders) > 24
+    return folders
 
 
 def test_killed_before_any_file_operation_the_folder_is_whole_and_resumes(killed: list[Path]) -> None:
@@ -93,3 +98,24 @@ def test_killed_again_and_again_every_experiment_is_there_exactly_once(tmp_path:
     assert set(reported) <= set(settled)
     assert ids(sweep) == sorted(settled)
     assert {result.experiment_id for result in results} == set(settled)
+
+
+def test_killed_while_a_folder_is_extended_and_retried_it_is_as_before_or_after(tmp_path: Path) -> None:
+    folders = killed_in_turn("changes", tmp_path)
+    assert len(folders) > 8
+    stages = []
+    for sweep in folders:
+        with SweepFolder.open(sweep) as folder:
+            assert folder.plan in (PLAN, EXTENDED)
+            assert (sweep / "sweep.yaml").read_text() == "model: m\n"
+            assert len(list(folder.failures())) == 3
+            stages.append((len(folder.plan.experiments), len(folder.settled()), bool(folder.surroundings())))
+            change(folder)
+            assert folder.unsettled() == EXTENDED.experiments
+            assert {file.name for file in sweep.glob("sweep*")} == {"sweep.yaml", "sweep-2.yaml"}
+    assert sorted(set(stages), key=stages.index) == [
+        (3, 3, False),
+        (5, 3, False),
+        (5, 0, False),
+        (5, 0, True),
+    ]

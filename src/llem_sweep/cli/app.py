@@ -17,7 +17,7 @@ from cyclopts.exceptions import CycloptsError
 from cyclopts.validators import Number
 
 from llem_sweep.cli.complaints import print_error, usage_problem
-from llem_sweep.cli.library import Library, Package, Where
+from llem_sweep.cli.library import Going, Library, Package, Where
 from llem_sweep.errors import LlemSweepError
 
 EXIT_USAGE = 2
@@ -36,6 +36,19 @@ _Flag = Parameter(negative="")
 _Grid = Annotated[Path | None, Parameter(help="Sweep file (YAML).")]
 _DryRun = Annotated[bool, _Flag, Parameter(help="Show what would run here, and start nothing.")]
 _Resume = Annotated[Path | None, Parameter(help="Complete this sweep's folder; needs no sweep file.")]
+_Extend = Annotated[
+    bool,
+    _Flag,
+    Parameter(help="With --resume: add what the sweep file plans; nothing planned is taken away."),
+]
+_Accept = Annotated[
+    bool,
+    _Flag,
+    Parameter(
+        help="With --resume: go on although the file, versions, driver or boards are others than before."
+    ),
+]
+_Retry = Annotated[bool, _Flag, Parameter(help="With --resume: run again what has failed.")]
 _Output = Annotated[Path | None, Parameter(help="Where the sweep's folder is made [default: results].")]
 _Set = Annotated[
     list[str] | None,
@@ -130,6 +143,9 @@ def build_app(library: Library) -> App:
         *,
         dry_run: _DryRun = False,
         resume: _Resume = None,
+        extend: _Extend = False,
+        accept_changes: _Accept = False,
+        retry_failed: _Retry = False,
         output: _Output = None,
         set_: _Set = None,
         simulate_gpus: _Simulate = None,
@@ -144,7 +160,10 @@ def build_app(library: Library) -> App:
         from llem_sweep.cli.commands import Request, check_together, plan, run
 
         where = Where(simulate_gpus, inline, address, allow_remote_code)
-        request = Request(grid, tuple(set_ or ()), resume, output, where, quiet, verbose, require_publishable)
+        going = Going(extend, accept_changes, retry_failed)
+        request = Request(
+            grid, tuple(set_ or ()), resume, output, where, quiet, verbose, require_publishable, going
+        )
         check_together(request, dry_run=dry_run)
         return plan(library, request) if dry_run else run(library, request)
 

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from llem_sweep.cli.complaints import command_hint
 from llem_sweep.cli.escape import printable
-from llem_sweep.cli.library import Library, Where
+from llem_sweep.cli.library import Going, Library, Where
 from llem_sweep.cli.listing import show
 from llem_sweep.cli.live import LiveView
 from llem_sweep.cli.plain import PlainView, QuietView
@@ -36,6 +36,7 @@ class Request(NamedTuple):
     quiet: bool
     verbose: bool
     require_publishable: bool = False
+    going: Going = Going()
 
 
 def check_together(request: Request, *, dry_run: bool) -> None:
@@ -53,6 +54,11 @@ def check_together(request: Request, *, dry_run: bool) -> None:
         problems.append(Problem("--dry-run plans a new sweep: leave --resume out"))
     if resume is not None and request.output is not None:
         problems.append(Problem(f"--resume goes on in {resume}: leave --output out"))
+    for option, asked in request.going._asdict().items():
+        if asked and resume is None:
+            problems.append(Problem(f"--{option.replace('_', '-')} goes on in a folder: give --resume DIR"))
+    if request.going.extend and resume is not None and grid is None:
+        problems.append(Problem(f"--extend adds to {resume} what a sweep file plans: give that file"))
     if where.address is not None and where.inline:
         problems.append(Problem("--inline uses no cluster: leave --address out"))
     if where.address is not None and where.simulate_gpus is not None:
@@ -84,6 +90,7 @@ def run(library: Library, request: Request) -> int:
             sweep,
             output=request.output or DEFAULT_OUTPUT,
             resume=request.resume,
+            going=request.going,
             where=request.where,
             require_publishable=request.require_publishable,
             view=view,

@@ -23,6 +23,14 @@ class Where(NamedTuple):
     allow_remote_code: bool = False
 
 
+class Going(NamedTuple):
+    """How a sweep's folder is to be gone on with, as the command line says it."""
+
+    extend: bool = False
+    accept_changes: bool = False
+    retry_failed: bool = False
+
+
 class Library(Protocol):
     """One call for each thing a command does."""
 
@@ -35,6 +43,7 @@ class Library(Protocol):
         *,
         output: Path,
         resume: Path | None,
+        going: Going,
         where: Where,
         require_publishable: bool,
         view: SweepView,
@@ -73,6 +82,7 @@ class Package:
         *,
         output: Path,
         resume: Path | None,
+        going: Going,
         where: Where,
         require_publishable: bool,
         view: SweepView,
@@ -85,6 +95,7 @@ class Package:
             resume=resume,
             require_publishable=require_publishable,
             view=view,
+            **going._asdict(),
             **where._asdict(),
         )
 

@@ -180,10 +180,8 @@ class ExperimentConfig(ConfigModel):
     """random builds the architecture from its config alone, with ``random_seed``."""
     gpus: int = Field(default=1, ge=0, le=64)
     """GPUs of one node for this experiment; 0 runs on CPU workers without GPU energy."""
-    accelerator: Annotated[
-        str | Annotated[tuple[str, ...], Field(strict=False)] | None,
-        NotYet("choosing an accelerator type isn't built yet"),
-    ] = None
+    accelerator: str | Annotated[tuple[str, ...], Field(strict=False, min_length=1)] | None = None
+    """Kind of board: Ray's name for it (``H100``) or words of NVML's (``RTX 4090``); of a list, any will do."""
     n: int = Field(default=100, ge=1)
     """Requests in the measured window."""
     dataset: Dataset = BUILTIN_DATASET

@@ -29,8 +29,23 @@ class ExecutionConfig(ConfigModel):
     """Idle time of a worker before an experiment of another cycle than its last."""
     experiment_timeout_seconds: float | None = Field(default=None, gt=0.0)
     """Limit on one experiment, loading and idle power not counted; by default derived from the plan."""
+    stall_timeout_seconds: float | None = Field(default=None, gt=0.0)
+    """Limit on the time without progress (a batch done, or a new phase) in an experiment that isn't loading; by
+    default derived from the plan."""
+    load_timeout_seconds: float = Field(default=3600.0, gt=0.0)
+    """Limit on loading one model."""
     max_retries: int = Field(default=2, ge=0)
-    """Further attempts of an experiment whose worker was lost, or that was contaminated."""
+    """Further attempts of an experiment whose worker was lost, or that was contaminated. One that loses its worker
+    a second time is set aside as failed all the same."""
+    max_preemptions: int = Field(default=10, ge=0)
+    """Further attempts of an experiment whose node was preempted, failed or was cut off."""
+    fail_fast_after: int = Field(default=5, ge=0)
+    """Begin nothing more when the first so many experiments have all failed for the same reason; 0 never does."""
+    prune_out_of_memory: bool = True
+    """Leave out the points that need at least as much of everything as one that ran out of GPU memory."""
+    node_wait_seconds: float = Field(default=120.0, ge=0.0)
+    """How long to wait for a node to come back, or to be added, before experiments that nothing else could run
+    fail."""
     exclusive: Literal["gpu", "node"] = "gpu"
     """gpu: one experiment at a time on each board; node: one on each node, so that experiments don't share its
     processors, memory and cooling."""

@@ -2,73 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Sequence
 
 from llem_sweep.clock import Clock
-from llem_sweep.config.sweep import ExecutionConfig
-from llem_sweep.execution.driver import Driver, Ending, Sink, Task
+from llem_sweep.execution.driver import Driver, Ending, Orders, Sink
 from llem_sweep.execution.interrupts import Interrupts
 from llem_sweep.execution.pool import Cluster
+from llem_sweep.execution.retries import Retries
+from llem_sweep.execution.schedule import Schedule, Task
 from llem_sweep.execution.tally import Tally
+from llem_sweep.plan.need import Need, need_of
 from llem_sweep.plan.types import PlannedExperiment
 
 STOPPING = "stopping: running experiments may finish; interrupt again to stop now"
 
 
 def execute(
-    experiments: Iterable[PlannedExperiment],
+    experiments: Sequence[PlannedExperiment],
     cluster: Cluster,
     sink: Sink,
-    execution: ExecutionConfig,
+    orders: Orders,
     clock: Clock,
     tally: Tally,
-    *,
-    require_publishable: bool = False,
 ) -> Ending:
-    """Run every experiment, one width of workers after the other, each width with workers of its own.
-
-    With ``require_publishable`` nothing more is begun after the first result that isn't.
-    """
-    attempts = sink.attempts()
+    """Run every experiment on the workers of ``cluster``."""
+    retries = Retries(orders.execution, sink.tried())
+    tasks = [Task(planned, retries.attempt(planned.experiment_id)) for planned in experiments]
+    pool = cluster.pool()
     with Interrupts(clock, lambda: tally.message(STOPPING)) as interrupts:
-        for gpus, group in by_width(experiments):
-            tasks = [Task(planned, attempts.get(planned.experiment_id, 0) + 1) for planned in group]
-            kind = f"workers of {gpus} GPU{'s' * (gpus > 1)} each" if gpus else "CPU workers"
-            tally.message(f"bringing up {kind} for {len(group)} experiment{'s' * (len(group) != 1)}")
-            pool = cluster.pool(gpus, baseline_s(group) if gpus else 0.0, execution.cpu_workers or 1)
-            try:
-                ending = Driver(
-                    tasks,
-                    pool,
-                    sink,
-                    execution,
-                    clock,
-                    tally,
-                    interrupts,
-                    require_publishable=require_publishable,
-                ).run()
-            finally:
-                pool.close()
-            if ending is not Ending.FINISHED:
-                return ending
-    return Ending.FINISHED
+        try:
+            return Driver(Schedule(tasks), cluster.shape, pool, sink, orders, clock, tally, interrupts).run()
+        finally:
+            pool.close()
 
 
-def by_width(experiments: Iterable[PlannedExperiment]) -> Iterator[tuple[int, list[PlannedExperiment]]]:
-    """Experiments grouped by the GPUs they need, in the order in which each width first appears."""
-    groups: dict[int, list[PlannedExperiment]] = {}
+def baselines_s(experiments: Sequence[PlannedExperiment]) -> Callable[[Need], float]:
+    """Length of the cold baseline of workers for a need: the longest that any experiment with it asks for."""
+    longest_s: dict[Need, float] = {}
     for experiment in experiments:
-        groups.setdefault(experiment.config.gpus, []).append(experiment)
-    yield from groups.items()
-
-
-def baseline_s(experiments: Iterable[PlannedExperiment]) -> float:
-    """The longest baseline that any of them asks for; 0 when none does."""
-    return max(
-        (
-            experiment.config.baseline.duration_seconds
-            for experiment in experiments
-            if experiment.config.baseline.enabled and experiment.config.energy.backend != "null"
-        ),
-        default=0.0,
-    )
+        config = experiment.config
+        need = need_of(config)._replace(accelerators=())
+        wanted = need.gpus and config.baseline.enabled and config.energy.backend != "null"
+        length_s = config.baseline.duration_seconds if wanted else 0.0
+        longest_s[need] = max(longest_s.get(need, 0.0), length_s)
+    return lambda need: longest_s[need._replace(accelerators=())]

@@ -12,10 +12,11 @@ from contextlib import ExitStack
 from llem_sweep.clock import Clock
 from llem_sweep.device.assigned import assigned_tokens, resolve_assigned
 from llem_sweep.device.nvml import list_boards
-from llem_sweep.errors import ClusterError, ConfigError
-from llem_sweep.execution.pool import Event, Finished, Ready, Unfit
+from llem_sweep.errors import ClusterError
+from llem_sweep.execution.pool import Event, Finished, Ready, Seat, Unfit
 from llem_sweep.execution.progress import WorkerState
 from llem_sweep.execution.worker import Worker, WorkerSpec, device_environment_restored
+from llem_sweep.plan.need import Need
 from llem_sweep.plan.types import ClusterShape, NodeShape, PlannedExperiment
 from llem_sweep.results.outcome import Failed
 
@@ -30,7 +31,6 @@ class InlineCluster:
         self._simulate_gpus = simulate_gpus
         self._clock = clock
         self._pool: InlinePool | None = None
-        self._node = platform.node() or "localhost"
         self._environment = ExitStack()
         self._environment.enter_context(device_environment_restored())
 
@@ -39,17 +39,11 @@ class InlineCluster:
         """The boards of this machine that this process may use."""
         return local_shape(self._simulate_gpus, inline=True)
 
-    def pool(self, gpus: int, baseline_s: float, cpu_workers: int) -> InlinePool:
-        """The one worker, with ``gpus`` boards. Raises ConfigError for more CPU workers than one."""
-        if not gpus and cpu_workers > 1:
-            raise ConfigError(
-                f"execution.cpu_workers: {cpu_workers} need processes of their own: run without --inline"
-            )
+    def pool(self) -> InlinePool:
+        """A pool for the one worker."""
         if self._pool is not None:
             self._pool.close()
-        simulated = tuple(range(gpus)) if self._simulate_gpus is not None else None
-        spec = WorkerSpec(f"{self._node}/inline", self._node, gpus, simulated, baseline_s, takes_first=True)
-        self._pool = InlinePool(spec, self._clock)
+        self._pool = InlinePool(self._clock, simulated=self._simulate_gpus is not None)
         return self._pool
 
     def close(self) -> None:
@@ -59,23 +53,27 @@ class InlineCluster:
 
 
 class InlinePool:
-    """A worker on a thread of its own, so that the driver stays free to watch it and to be interrupted."""
+    """One worker at a time, on a thread of its own: the driver stays free to watch it and to be interrupted."""
 
-    def __init__(self, spec: WorkerSpec, clock: Clock) -> None:
-        self._worker = Worker(spec, clock)
-        self._name = spec.name
-        self._todo: queue.SimpleQueue[tuple[PlannedExperiment, int] | None] = queue.SimpleQueue()
+    def __init__(self, clock: Clock, *, simulated: bool) -> None:
+        self._clock = clock
+        self._simulated = simulated
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        self._fit = True
-        self._busy = True
-        """Whether the worker is at something that may never end: an experiment, or its own start."""
-        self._closed = False
-        self._thread = threading.Thread(target=self._work, name=THREAD_NAME, daemon=True)
-        self._thread.start()
+        self._desk: _Desk | None = None
+
+    def open(self, seat: Seat) -> None:
+        if self._desk is not None:
+            raise ClusterError(f"{self._desk.name} is there already: this process has one worker at a time")
+        simulated = tuple(range(seat.need.gpus)) if self._simulated else None
+        spec = WorkerSpec(
+            seat.worker, seat.node, seat.need.gpus, simulated, seat.baseline_s, takes_first=True
+        )
+        self._desk = _Desk(spec, self._clock, self._events)
 
     def submit(self, worker: str, experiment: PlannedExperiment, attempt: int) -> None:
-        self._busy = True
-        self._todo.put((experiment, attempt))
+        if self._desk is None:
+            raise ClusterError(f"there is no worker {worker}")
+        self._desk.submit(experiment, attempt)
 
     def next_event(self, timeout_s: float) -> Event | None:
         try:
@@ -84,45 +82,75 @@ class InlinePool:
             return None
 
     def states(self) -> Mapping[str, WorkerState]:
-        return {self._name: self._worker.state()} if self._fit else {}
+        return {self._desk.name: self._desk.state()} if self._desk is not None else {}
 
     def log_tail(self, worker: str) -> str:
         return ""
 
-    def replace(self, worker: str) -> None:
-        raise ClusterError(
-            "the inline worker is stuck or broken, and this process can't replace it: the sweep stops here."
-            " Run such a sweep without --inline, where each worker has a process of its own"
-        )
+    def end(self, worker: str, *, broken: bool = False) -> None:
+        if self._desk is None:
+            return
+        if broken or self._desk.busy:
+            raise ClusterError(
+                "the inline worker is stuck or broken, and this process can't replace it: the sweep stops here."
+                " Run such a sweep without --inline, where each worker has a process of its own"
+            )
+        self.close()
+
+    def want(self, needs: Mapping[Need, int]) -> None:
+        """There is nothing to be had but this process."""
 
     def close(self) -> None:
-        if not self._closed:
-            self._closed = True
-            self._todo.put(None)
+        if self._desk is not None:
+            self._desk.close()
+            self._desk = None
+
+
+class _Desk:
+    """The worker and its thread."""
+
+    def __init__(self, spec: WorkerSpec, clock: Clock, events: queue.SimpleQueue[Event]) -> None:
+        self.name = spec.name
+        self.busy = True
+        """Whether the worker is at something that may never end: an experiment, or its own start."""
+        self._worker = Worker(spec, clock)
+        self._events = events
+        self._todo: queue.SimpleQueue[tuple[PlannedExperiment, int] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name=THREAD_NAME, daemon=True)
+        self._thread.start()
+
+    def submit(self, experiment: PlannedExperiment, attempt: int) -> None:
+        self.busy = True
+        self._todo.put((experiment, attempt))
+
+    def state(self) -> WorkerState:
+        return self._worker.state()
+
+    def close(self) -> None:
+        self._todo.put(None)
         # A worker that is stuck, or cut off by the user, can't be waited for; the thread ends with the process.
-        if not self._busy:
+        if not self.busy:
             self._thread.join()
 
     def _work(self) -> None:
         report = self._worker.start()
-        self._busy = False
+        self.busy = False
         if isinstance(report, Failed):
-            self._fit = False
-            self._events.put(Unfit(self._name, report))
+            self._events.put(Unfit(self.name, report))
             return
-        self._events.put(Ready(self._name, report))
+        self._events.put(Ready(self.name, report))
         while (task := self._todo.get()) is not None:
-            outcome = self._worker.run(*task)
-            self._busy = False
-            self._events.put(Finished(self._name, outcome))
+            outcome, loading_s = self._worker.run(*task)
+            self.busy = False
+            self._events.put(Finished(self.name, outcome, loading_s))
         self._worker.close()
 
 
 def local_shape(simulate_gpus: int | None, *, inline: bool) -> ClusterShape:
     """This machine as admission sees it: simulated boards, or those of NVML that this process may use."""
-    name, cpus = platform.node() or "localhost", float(os.cpu_count() or 1)
+    name, cpus, workers = platform.node() or "localhost", float(os.cpu_count() or 1), 1 if inline else None
     if simulate_gpus is not None:
-        node = NodeShape(name, simulate_gpus, cpus, "Simulated GPU")
+        node = NodeShape(name, simulate_gpus, cpus, "Simulated GPU", workers=workers)
         return ClusterShape((node,), simulated=True, inline=inline)
     boards = list_boards()
     tokens = assigned_tokens(os.environ)
@@ -130,5 +158,6 @@ def local_shape(simulate_gpus: int | None, *, inline: bool) -> ClusterShape:
         allowed = set(resolve_assigned(tokens, boards))
         boards = tuple(board for board in boards if board.uuid in allowed)
     memory_mb = min((board.memory_total_mb for board in boards if board.memory_total_mb), default=None)
-    node = NodeShape(name, len(boards), cpus, boards[0].name if boards else None, memory_mb)
+    board, driver = (boards[0].name, boards[0].driver_version) if boards else (None, None)
+    node = NodeShape(name, len(boards), cpus, board, memory_mb, workers=workers, driver=driver)
     return ClusterShape((node,), inline=inline)

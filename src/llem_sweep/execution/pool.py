@@ -7,8 +7,23 @@ from typing import NamedTuple, Protocol
 
 from llem_sweep.execution.progress import WorkerState
 from llem_sweep.execution.worker import WorkerReport
-from llem_sweep.plan.types import ClusterShape, PlannedExperiment
-from llem_sweep.results.outcome import Failed, Outcome
+from llem_sweep.plan.need import Need
+from llem_sweep.plan.types import ClusterShape, NodeShape, PlannedExperiment
+from llem_sweep.results.outcome import Failed, FailureKind, Outcome
+
+
+class Seat(NamedTuple):
+    """Where a worker is to sit, and what it has there."""
+
+    worker: str
+    """Its name, for example ``node7/worker0``: one worker at a time has it."""
+    node: str
+    need: Need
+    """Boards and processes; the kinds of board don't matter any more."""
+    cpus: float
+    """Of each process."""
+    baseline_s: float
+    """Length of the cold baseline; 0 for none."""
 
 
 class Ready(NamedTuple):
@@ -19,7 +34,7 @@ class Ready(NamedTuple):
 
 
 class Unfit(NamedTuple):
-    """A worker could not be brought up, and won't be."""
+    """A worker could not be brought up. What it was to have stays held, so that no other gets it."""
 
     worker: str
     failure: Failed
@@ -30,21 +45,48 @@ class Finished(NamedTuple):
 
     worker: str
     outcome: Outcome
+    loading_s: float = 0.0
+    """Of the time that it took: loading the model, and idle power taken with it resident before the run."""
 
 
 class Lost(NamedTuple):
-    """A worker died; a new one is coming up under the same name unless Unfit follows."""
+    """A worker is gone, and what it had is free again if its node still stands."""
 
     worker: str
     reason: str
     log_tail: str
+    kind: FailureKind = FailureKind.WORKER_LOST
+    """WORKER_LOST, HOST_MEMORY or NODE_LOST."""
 
 
-Event = Ready | Unfit | Finished | Lost
+class Joined(NamedTuple):
+    """A node can be used."""
+
+    node: NodeShape
+
+
+class Draining(NamedTuple):
+    """A node is about to leave: what runs there may finish, and nothing more is to begin."""
+
+    node: str
+    reason: str
+
+
+class Left(NamedTuple):
+    """A node is gone; Lost has come for each of its workers."""
+
+    node: str
+    reason: str
+
+
+Event = Ready | Unfit | Finished | Lost | Joined | Draining | Left
 
 
 class WorkerPool(Protocol):
-    """Workers of one width. Used from one thread; every method but ``next_event`` returns at once."""
+    """Workers on the nodes of a cluster. Used from one thread; every method but ``next_event`` returns at once."""
+
+    def open(self, seat: Seat) -> None:
+        """Bring up a worker: Ready, Unfit or Lost follows. Its name is free and so is what it is to have."""
 
     def submit(self, worker: str, experiment: PlannedExperiment, attempt: int) -> None:
         """Run ``experiment`` on a worker that is ready and free."""
@@ -58,11 +100,14 @@ class WorkerPool(Protocol):
     def log_tail(self, worker: str) -> str:
         """The end of a worker's log; empty where it has none of its own."""
 
-    def replace(self, worker: str) -> None:
-        """End a worker by force and bring up another under its name: Ready follows.
+    def end(self, worker: str, *, broken: bool = False) -> None:
+        """End a worker, by force if need be, and set free what it has; no event follows.
 
-        Raises ClusterError when this kind of pool can't.
+        ``broken`` says that its process can't be used again. Raises ClusterError where that can't be helped.
         """
+
+    def want(self, needs: Mapping[Need, int]) -> None:
+        """So many workers for each need would find work at once; an autoscaler is told, where there is one."""
 
     def close(self) -> None:
         """End every worker. Safe to call twice."""
@@ -73,10 +118,10 @@ class Cluster(Protocol):
 
     @property
     def shape(self) -> ClusterShape:
-        """What there is, for admission."""
+        """What there is now, for admission."""
 
-    def pool(self, gpus: int, baseline_s: float, cpu_workers: int) -> WorkerPool:
-        """Start workers of ``gpus`` boards each, on all boards there are; ``cpu_workers`` per node at 0."""
+    def pool(self) -> WorkerPool:
+        """A pool without workers; those of an earlier one are ended first. Its nodes are those of ``shape``."""
 
     def close(self) -> None:
         """Stop whatever was started. Safe to call twice."""

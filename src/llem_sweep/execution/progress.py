@@ -23,6 +23,8 @@ class WorkerState(NamedTuple):
     """Batches run in the experiment under way: the sign of progress."""
     active_s: float = 0.0
     """Time spent on the experiment under way, loading not counted."""
+    stalled_s: float = 0.0
+    """Time since its last sign of progress: a batch done, or a new phase."""
     power_w: float | None = None
     """Of all its boards together."""
     temperature_c: float | None = None

@@ -15,10 +15,10 @@ from llem_sweep.device.nvml import list_boards
 from llem_sweep.errors import DeviceError
 from llem_sweep.execution.logs import own_log_paths
 from llem_sweep.execution.progress import WorkerState
-from llem_sweep.execution.worker import Worker, WorkerReport, WorkerSpec
+from llem_sweep.execution.worker import Ran, Worker, WorkerReport, WorkerSpec
 from llem_sweep.plan.types import PlannedExperiment
 from llem_sweep.results.environment import BoardInfo
-from llem_sweep.results.outcome import Failed, Outcome
+from llem_sweep.results.outcome import Failed
 
 PUSH_PERIOD_S = 0.3
 """How often a worker tells what it is doing: one push costs it about 0.3 ms."""
@@ -45,7 +45,7 @@ class GpuWorker:
         """Prove the boards and take the cold baseline; what came of it, and the paths of this process's log."""
         return self._worker.start(), own_log_paths()
 
-    def run(self, experiment: PlannedExperiment, attempt: int) -> Outcome:
+    def run(self, experiment: PlannedExperiment, attempt: int) -> Ran:
         """Run one experiment."""
         return self._worker.run(experiment, attempt)
 

@@ -4,37 +4,31 @@ from __future__ import annotations
 
 import os
 import socket
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import ray
 from ray._private.services import find_gcs_addresses
 from ray.exceptions import RayError
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from llem_sweep.errors import ClusterError
-from llem_sweep.execution.ray_actor import MUST_MATCH, NodeReport, report_node, versions
-from llem_sweep.execution.ray_pool import RayPool, Seat
-from llem_sweep.execution.worker import WorkerSpec
-from llem_sweep.plan.types import ClusterShape, NodeShape
-
-PROBE_LIMIT_S = 120.0
-"""How long a node may take to answer; the first process on a cold node imports this package."""
+from llem_sweep.execution.ray_nodes import RayNodes, startable_nodes
+from llem_sweep.execution.ray_pool import RayPool
+from llem_sweep.plan.types import ClusterShape
 
 CONNECT_LIMIT_S = 10.0
-
-
-class Node(NamedTuple):
-    """A node that fits."""
-
-    node_id: str
-    shape: NodeShape
+HEALTH_CHECKS = {
+    "health_check_initial_delay_ms": 1000,
+    "health_check_period_ms": 1000,
+    "health_check_timeout_ms": 1000,
+    "health_check_failure_threshold": 3,
+}
+"""A lost node is noticed within seconds; by default it takes a minute."""
 
 
 class RayCluster:
-    """A Ray cluster address by its address, or one started on this machine and stopped again.
+    """A Ray cluster joined by its address, or one started on this machine and stopped again.
 
     In a program that is connected to Ray already, that connection is used, and left as it was.
     """
@@ -49,7 +43,11 @@ class RayCluster:
         if self._owns_connection:
             _connect(address, simulate_gpus, message)
         try:
-            self._nodes = _fitting_nodes(self._simulated, message)
+            self._nodes = RayNodes(self._simulated, message)
+            self._nodes.wait()
+            if not self._nodes.shapes:
+                listed = "\n".join(f"  {why}" for why in self._nodes.refusals)
+                raise ClusterError(f"no node of the cluster can be used:\n{listed}")
         except BaseException:
             self.close()
             raise
@@ -58,19 +56,14 @@ class RayCluster:
 
     @property
     def shape(self) -> ClusterShape:
-        """Every node that fits, with its boards."""
-        return ClusterShape(tuple(node.shape for node in self._nodes), simulated=self._simulated)
+        """Every node that fits, with its boards, and what an autoscaler could add."""
+        return ClusterShape(self._nodes.shapes, simulated=self._simulated, startable=startable_nodes())
 
-    def pool(self, gpus: int, baseline_s: float, cpu_workers: int) -> RayPool:
-        """Workers of ``gpus`` boards each on every node; the workers of an earlier pool are ended first."""
+    def pool(self) -> RayPool:
+        """A pool without workers; those of an earlier one are ended first."""
         if self._pool is not None:
             self._pool.close()
-        seats = [
-            seat
-            for node in self._nodes
-            for seat in node_seats(node, gpus, baseline_s, cpu_workers, self._simulated)
-        ]
-        self._pool = RayPool(seats, self._sweep, simulated=self._simulated)
+        self._pool = RayPool(self._nodes, self._sweep, simulated=self._simulated)
         return self._pool
 
     def close(self) -> None:
@@ -101,7 +94,7 @@ def _connect(address: str | None, simulate_gpus: int | None, message: Callable[[
             )
         message("starting Ray on this machine")
         with _without_visible_devices(simulate_gpus is not None):
-            ray.init(address="local", num_gpus=simulate_gpus, **options)
+            ray.init(address="local", num_gpus=simulate_gpus, _system_config=HEALTH_CHECKS, **options)
     except (ConnectionError, OSError, RuntimeError, ValueError, RayError) as error:
         where = f"at {address}" if address else "on this machine"
         hint = (
@@ -140,80 +133,3 @@ def _dashboard_url() -> str | None:
 
     node = global_worker.node
     return node.address_info.get("webui_url") if node is not None else None
-
-
-def _fitting_nodes(simulated: bool, message: Callable[[str], None]) -> tuple[Node, ...]:
-    """Every living node whose versions are ours; the others are refused by name."""
-    list_nodes: Callable[[], list[dict[str, Any]]] = ray.nodes
-    alive = {node["NodeID"]: node for node in list_nodes() if node["Alive"]}
-    probe = ray.remote(num_cpus=0, max_retries=1)(report_node)
-    asked = {
-        node_id: probe.options(
-            scheduling_strategy=NodeAffinitySchedulingStrategy(node_id, soft=False)
-        ).remote()
-        for node_id in alive
-    }
-    names = node_names(alive)
-    fitting, refused = [], []
-    for node_id, pending in asked.items():
-        try:
-            report: NodeReport = ray.get(pending, timeout=PROBE_LIMIT_S)
-        except RayError as error:
-            refused.append(f"{names[node_id]}: does not answer ({type(error).__name__})")
-            continue
-        if why := mismatch(report):
-            refused.append(f"{names[node_id]}: {why}")
-            continue
-        shape = _shape(names[node_id], alive[node_id]["Resources"], report, simulated)
-        fitting.append(Node(node_id, shape))
-    for reason in refused:
-        message(f"node refused: {reason}")
-    if not fitting:
-        raise ClusterError("no node of the cluster can be used:\n" + "\n".join(f"  {why}" for why in refused))
-    return tuple(fitting)
-
-
-def mismatch(report: NodeReport) -> str | None:
-    """Which versions of a node differ from ours; None when it fits."""
-    ours = versions()
-    differing = [
-        f"{name} {report.versions.get(name)} there, {ours[name]} here"
-        for name in MUST_MATCH
-        if report.versions.get(name) != ours[name]
-    ]
-    return "; ".join(differing) + " (install the same versions on every node)" if differing else None
-
-
-def node_names(alive: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """Host names, told apart by the node's id where a host runs several nodes."""
-    hosts = Counter(node["NodeManagerHostname"] for node in alive.values())
-    return {
-        node_id: host if hosts[host] == 1 else f"{host}-{node_id[:6]}"
-        for node_id, node in alive.items()
-        for host in [node["NodeManagerHostname"]]
-    }
-
-
-def _shape(name: str, resources: Mapping[str, float], report: NodeReport, simulated: bool) -> NodeShape:
-    gpus, cpus = int(resources.get("GPU", 0)), float(resources.get("CPU", 1))
-    if simulated:
-        return NodeShape(name, gpus, cpus, "Simulated GPU")
-    board = report.boards[0].name if report.boards else None
-    memory_mb = min((info.memory_total_mb for info in report.boards if info.memory_total_mb), default=None)
-    return NodeShape(name, gpus, cpus, board, memory_mb)
-
-
-def node_seats(node: Node, gpus: int, baseline_s: float, cpu_workers: int, simulated: bool) -> Iterator[Seat]:
-    """A node's CPUs are shared evenly: an actor without CPUs would compute on one thread."""
-    count = node.shape.gpus // gpus if gpus else cpu_workers
-    share = node.shape.cpus * gpus / node.shape.gpus if gpus else node.shape.cpus / cpu_workers
-    cpus = float(int(share)) if share >= 1 else int(share * 100) / 100
-    for number in range(count):
-        spec = WorkerSpec(
-            name=f"{node.shape.name}/worker{number}",
-            node=node.shape.name,
-            gpus=gpus,
-            simulated=() if simulated else None,
-            baseline_s=baseline_s,
-        )
-        yield Seat(spec, node.node_id, cpus)

@@ -31,6 +31,11 @@ class Tally:
         self._settled_here = 0
         self._failures: deque[FailureNote] = deque(maxlen=FAILURES_SHOWN)
 
+    @property
+    def due(self) -> bool:
+        """Whether the view hasn't been told for long enough."""
+        return self._clock.monotonic() - self._shown_s >= SHOW_EVERY_S
+
     def message(self, text: str) -> None:
         """Tell the watcher something worth a line."""
         self._view.message(text)
@@ -54,14 +59,9 @@ class Tally:
         states: Mapping[str, WorkerState],
         running: Mapping[str, PlannedExperiment],
         stopping: bool,
-        *,
-        last: bool = False,
     ) -> None:
-        """Tell the view how things stand, unless it was told a moment ago."""
-        now_s = self._clock.monotonic()
-        if not last and now_s - self._shown_s < SHOW_EVERY_S:
-            return
-        self._shown_s = now_s
+        """Tell the view how things stand."""
+        now_s = self._shown_s = self._clock.monotonic()
         self._view.update(
             Progress(
                 total=self.total,

@@ -59,6 +59,14 @@ class WorkerReport(NamedTuple):
     node: str
 
 
+class Ran(NamedTuple):
+    """What came of an experiment."""
+
+    outcome: Outcome
+    loading_s: float
+    """Of the time that it took: loading the model, and idle power taken with it resident before the run."""
+
+
 STAGE_OF_PHASE = {
     Phase.IDLE: Stage.START,
     Phase.BASELINE: Stage.START,
@@ -91,8 +99,10 @@ class Worker:
         self._clock = clock
         self._rig: Rig | None = None
         self._experiment: PlannedExperiment | None = None
-        self._active_before_s = 0.0
+        self._active_before_s = self._loading_s = 0.0
         self._mark = PhaseMark(Phase.IDLE, clock.monotonic())
+        self._steps, self._step_s = 0, clock.monotonic()
+        """Batches when last looked at, and when that number changed."""
 
     def start(self) -> WorkerReport | Failed:
         """Open the assigned boards, prove which they are, and take the cold baseline."""
@@ -112,8 +122,12 @@ class Worker:
             node=self.spec.node,
         )
 
-    def run(self, experiment: PlannedExperiment, attempt: int) -> Outcome:
+    def run(self, experiment: PlannedExperiment, attempt: int) -> Ran:
         """Run one experiment. Whatever goes wrong comes back as Failed, and the memory is free again."""
+        self._loading_s = 0.0
+        return Ran(self._run(experiment, attempt), self._loading_s)
+
+    def _run(self, experiment: PlannedExperiment, attempt: int) -> Outcome:
         rig = self._rig
         if rig is None:
             raise RuntimeError("run() before start()")
@@ -126,8 +140,9 @@ class Worker:
             # A model left loaded would starve the next experiment of memory.
             return _released(rig, outcome)
         finally:
-            self._experiment = None
+            # Marked first, so that the time of the last phase is counted.
             rig.phases.mark(Phase.IDLE)
+            self._experiment = None
 
     def state(self) -> WorkerState:
         """What the worker is doing now. Called from another thread while it works."""
@@ -136,14 +151,18 @@ class Worker:
         readings = [
             reading for reading in (rig.latest() if rig and experiment else ()) if reading is not None
         ]
+        now_s, steps = self._clock.monotonic(), rig.steps if rig else 0
+        if steps != self._steps:
+            self._steps, self._step_s = steps, now_s
         return WorkerState(
             name=self.spec.name,
             board=_board_label(rig.boards if rig else (), self.spec),
             model=experiment.config.model if experiment else None,
             experiment=experiment.experiment_id if experiment else None,
             phase=mark.phase,
-            steps=rig.steps if rig else 0,
+            steps=steps,
             active_s=self._active_s(mark),
+            stalled_s=now_s - max(mark.at_s, self._step_s),
             power_w=_total_power_w(readings),
             temperature_c=max(
                 (r.temperature_c for r in readings if r.temperature_c is not None), default=None
@@ -156,6 +175,9 @@ class Worker:
             self._rig.close()
 
     def _on_phase(self, mark: PhaseMark) -> None:
+        # Idle power after the window comes with every experiment, not with the model.
+        if self._mark.phase in _UNLIMITED and mark.phase is not Phase.IDLE:
+            self._loading_s += mark.at_s - self._mark.at_s
         self._active_before_s = self._active_s(self._mark, mark.at_s)
         self._mark = mark
 

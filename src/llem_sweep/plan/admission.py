@@ -10,10 +10,12 @@ from pydantic import BaseModel
 from llem_sweep.config.base import NotYet
 from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.config.identity import backend_sections
+from llem_sweep.plan.need import need_of, share_of
 from llem_sweep.plan.types import (
     Admission,
     ClusterShape,
     ModelFacts,
+    NodeShape,
     PlannedExperiment,
     Refusal,
     RefusedExperiment,
@@ -51,8 +53,10 @@ def admit(
     for experiment in plan.experiments:
         point = experiment.config_hash
         if point not in verdicts:
-            verdicts[point] = _other_width(experiment.config, inline_width) or _judge(
-                experiment.config, cluster, facts, allow_remote_code, installed
+            verdicts[point] = (
+                _other_width(experiment.config, inline_width)
+                or _too_many_workers(plan, experiment.config, cluster)
+                or _judge(experiment.config, cluster, facts, allow_remote_code, installed)
             )
         verdict = verdicts[point]
         if verdict is None:
@@ -69,6 +73,16 @@ def _other_width(config: ExperimentConfig, inline_width: int | None) -> _Verdict
     return _Verdict(
         Refusal.UNSUPPORTED,
         f"gpus: {config.gpus} beside {inline_width} needs a process of its own: run without --inline",
+    )
+
+
+def _too_many_workers(plan: SweepPlan, config: ExperimentConfig, cluster: ClusterShape) -> _Verdict | None:
+    workers = plan.execution.cpu_workers or 1
+    if config.gpus or not cluster.inline or workers == 1:
+        return None
+    return _Verdict(
+        Refusal.UNSUPPORTED,
+        f"execution.cpu_workers: {workers} need processes of their own: run without --inline",
     )
 
 
@@ -143,13 +157,18 @@ def _unsupported_by_pytorch(
 
 
 def _missing_gpus(config: ExperimentConfig, cluster: ClusterShape) -> str | None:
-    if config.gpus == 0:
+    need = need_of(config)
+    nodes = (*cluster.nodes, *cluster.startable)
+    if any(share_of(need, node) is not None for node in nodes):
         return None
-    largest = max((node.gpus for node in cluster.nodes), default=0)
-    if config.gpus <= largest:
-        return None
-    offered = ", ".join(f"{node.name} has {node.gpus}" for node in cluster.nodes) or "there is no node"
-    return f"gpus: {config.gpus} on one node, but {offered}"
+    offered = "; ".join(dict.fromkeys(_offer(node) for node in nodes)) or "there is no node"
+    kinds = f", accelerator: {' or '.join(need.accelerators)}" if need.accelerators else ""
+    return f"gpus: {config.gpus} on one node{kinds}, but {offered}"
+
+
+def _offer(node: NodeShape) -> str:
+    kind = node.accelerator or node.board
+    return f"{node.name} has {node.gpus}" + (f" of {kind}" if kind and node.gpus else "")
 
 
 def _excess(config: ExperimentConfig, cluster: ClusterShape, known: ModelFacts) -> str | None:
@@ -157,7 +176,8 @@ def _excess(config: ExperimentConfig, cluster: ClusterShape, known: ModelFacts) 
     off_board = config.gpus == 0 or (config.backend == "pytorch" and config.pytorch.device == "cpu")
     if off_board or cluster.simulated or config.backend == "synthetic" or known.weight_bytes is None:
         return None
-    fitting = [node for node in cluster.nodes if node.gpus >= config.gpus]
+    need = need_of(config)
+    fitting = [node for node in (*cluster.nodes, *cluster.startable) if share_of(need, node) is not None]
     memories = [node.board_memory_mb for node in fitting if node.board_memory_mb is not None]
     if len(memories) < len(fitting):
         return None

@@ -21,7 +21,7 @@ def plan_changes(old: SweepPlan, new: SweepPlan) -> list[str]:
     changes: list[str] = []
     if old.name != new.name:
         changes.append(f"the name was {old.name}, now {new.name}")
-    changes += _settings(old, new)
+    changes += setting_changes(old, new)
     for path in sorted(old.contents.keys() & new.contents.keys()):
         if old.contents[path] != new.contents[path]:
             changes.append(f"the content of {path} has changed")
@@ -33,7 +33,8 @@ def plan_changes(old: SweepPlan, new: SweepPlan) -> list[str]:
     return changes
 
 
-def _settings(old: SweepPlan, new: SweepPlan) -> Iterator[str]:
+def setting_changes(old: SweepPlan, new: SweepPlan) -> Iterator[str]:
+    """One sentence for each execution setting that differs."""
     before, now = old.execution.model_dump(), new.execution.model_dump()
     for field in model_tree(ExecutionConfig):
         if before[field] != now[field]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from math import ceil
 
 from llem_sweep.config.experiment import ExperimentConfig
+from llem_sweep.config.sweep import ExecutionConfig
+from llem_sweep.phases import Phase
 
 LEAST_TIMEOUT_S = 600.0
 """Never less than this: the limit finds what hangs, it doesn't rank what is slow."""
@@ -12,6 +14,10 @@ DECODE_STEP_S = 0.5
 """Allowed for one decoding step of one batch: some ten times what a large model takes on one board."""
 PREFILL_TOKEN_S = 0.002
 """Allowed for one token of one prompt in prefill."""
+LEAST_STALL_S = 300.0
+"""A batch, and what has no length of its own, may always take this long."""
+START_S = 600.0
+"""Allowed for a worker to come up, its cold baseline not counted: the first import on a slow shared disk."""
 
 
 def default_timeout_s(config: ExperimentConfig) -> float:
@@ -29,15 +35,48 @@ def default_timeout_s(config: ExperimentConfig) -> float:
         if warmup.thermal_floor_seconds:
             floor_s = warmup.thermal_floor_seconds
             settle_s = warmup.settle_limit_seconds
-    batch_size = config.pytorch.batch_size if config.backend == "pytorch" else 1
-    batches = ceil(config.n / batch_size)
+    batches = _batches(config)
     if config.backend == "synthetic":
         work_s = config.synthetic.run_seconds * (1 + warmup_batches / batches)
     else:
-        # Beams are rows of a batch: they multiply its work.
-        batch_s = config.max_output_tokens * DECODE_STEP_S
-        batch_s += min(batch_size, config.n) * config.max_input_tokens * PREFILL_TOKEN_S
-        beams = config.pytorch.num_beams if config.backend == "pytorch" else 1
-        work_s = (batches + warmup_batches) * batch_s * beams
+        work_s = (batches + warmup_batches) * _batch_s(config)
     # Warm-up up to its floor runs whole batches, so it may overrun by as much again.
     return max(LEAST_TIMEOUT_S, 2 * floor_s + settle_s + 2 * work_s)
+
+
+def stall_limit_s(config: ExperimentConfig, execution: ExecutionConfig, phase: Phase) -> float:
+    """How long an experiment may show no progress in ``phase``, in seconds: neither a batch done nor a new phase.
+
+    Loading is the user's disk or network, and has a limit of its own; idle power takes the time that it is asked
+    to; a batch takes at most what :func:`default_timeout_s` allows for it.
+    """
+    if phase is Phase.LOAD:
+        return execution.load_timeout_seconds
+    if execution.stall_timeout_seconds is not None:
+        return execution.stall_timeout_seconds + _asked_s(config, phase)
+    if phase in (Phase.IDLE, Phase.BASELINE, Phase.CONTEXT, Phase.COOL):
+        return LEAST_STALL_S + _asked_s(config, phase)
+    batch_s = config.synthetic.run_seconds if config.backend == "synthetic" else _batch_s(config)
+    return max(LEAST_STALL_S, 2 * batch_s)
+
+
+def _asked_s(config: ExperimentConfig, phase: Phase) -> float:
+    """What a phase without batches is asked to last."""
+    if phase in (Phase.BASELINE, Phase.CONTEXT):
+        return config.baseline.duration_seconds + config.baseline.after_seconds
+    return 0.0
+
+
+def _batches(config: ExperimentConfig) -> int:
+    return ceil(config.n / _batch_size(config))
+
+
+def _batch_size(config: ExperimentConfig) -> int:
+    return config.pytorch.batch_size if config.backend == "pytorch" else 1
+
+
+def _batch_s(config: ExperimentConfig) -> float:
+    """Generous time for one batch. Beams are rows of a batch: they multiply its work."""
+    prompts = min(_batch_size(config), config.n)
+    batch_s = config.max_output_tokens * DECODE_STEP_S + prompts * config.max_input_tokens * PREFILL_TOKEN_S
+    return batch_s * (config.pytorch.num_beams if config.backend == "pytorch" else 1)

@@ -67,6 +67,12 @@ class NodeShape(NamedTuple):
     board: str | None = None
     """NVML's name of its boards."""
     board_memory_mb: float | None = None
+    accelerator: str | None = None
+    """Ray's name for the kind of its boards, for example ``H100``."""
+    workers: int | None = None
+    """Most workers at once, each with the whole of its share; None for as many as there are boards for."""
+    driver: str | None = None
+    """Version of its NVIDIA driver."""
 
 
 class ClusterShape(NamedTuple):
@@ -76,6 +82,8 @@ class ClusterShape(NamedTuple):
     simulated: bool = False
     inline: bool = False
     """One worker in the driver's own process."""
+    startable: tuple[NodeShape, ...] = ()
+    """Kinds of node that an autoscaler can add, named after the kind."""
 
 
 class Refusal(StrEnum):

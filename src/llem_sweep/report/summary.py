@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -69,6 +69,7 @@ def summary_table(
     results: Iterable[tuple[str, ExperimentResult]],
     failures: Iterable[tuple[str, FailureRecord]] = (),
     refused: Iterable[RefusedExperiment] = (),
+    retried: Collection[str] = (),
 ) -> pa.Table:
     """One row per planned experiment, in planned order.
 
@@ -77,7 +78,8 @@ def summary_table(
     its field names and units, and null where there is none. For what failed, ``failure_*`` is the latest failure.
     For what was refused, ``failure_kind`` and ``failure_message`` say why.
 
-    ``results`` and ``failures`` come with the name of their folder, failures oldest first.
+    ``results`` and ``failures`` come with the name of their folder, failures oldest first. Failures in ``retried``
+    folders settle nothing: their experiments were to be run again.
     """
     completed = {result.experiment_id: (folder, result) for folder, result in results}
     failed: dict[str, list[tuple[str, FailureRecord]]] = {}
@@ -87,7 +89,7 @@ def summary_table(
     rows = []
     for planned in plan.experiments:
         key = planned.experiment_id
-        rows.append(_row(planned, completed.get(key), failed.get(key, []), unfit.get(key)))
+        rows.append(_row(planned, completed.get(key), failed.get(key, []), unfit.get(key), retried))
     varied = dict.fromkeys(name for planned in plan.experiments for name in planned.varied)
     values = {
         f"config.{name}": [planned.varied.get(name) for planned in plan.experiments]
@@ -105,6 +107,7 @@ def _row(
     completed: tuple[str, ExperimentResult] | None,
     failures: list[tuple[str, FailureRecord]],
     refused: RefusedExperiment | None,
+    retried: Collection[str],
 ) -> Row:
     row: Row = {
         "experiment_id": planned.experiment_id,
@@ -127,7 +130,7 @@ def _row(
             "failure_kind": record.kind.value,
             "failure_message": record.message,
         }
-    if any(record.settles for _, record in failures):
+    if any(record.settles and folder not in retried for folder, record in failures):
         row["status"] = "failed"
     elif refused is not None:
         row |= {

@@ -11,6 +11,8 @@ from llem_sweep.results.experiment import ExperimentResult
 class Stage(StrEnum):
     """Where an experiment failed."""
 
+    QUEUE = "queue"
+    """Waiting: it was never begun."""
     START = "start"
     """Bringing the worker up: identity, NVML, cold baseline."""
     LOAD = "load"
@@ -33,11 +35,20 @@ class FailureKind(StrEnum):
     IDENTITY = "identity"
     TIMEOUT = "timeout"
     WORKER_LOST = "worker_lost"
+    """Its worker's process died while the node went on."""
+    HOST_MEMORY = "host_memory"
+    """Its worker's process was ended because the node ran out of memory."""
+    NODE_LOST = "node_lost"
+    """Its node was preempted, failed or was cut off."""
     CONTAMINATED = "contaminated"
     """Something from outside spoiled the measurement, and it is run again."""
     INTERRUPTED = "interrupted"
     """Cut off by the user; the experiment isn't settled and a resume runs it again."""
     SAVE_FAILED = "save_failed"
+    NO_SUCH_GPU = "no_such_gpu"
+    """No node is left that could run it."""
+    PRUNED = "pruned"
+    """Not begun, because a point that needs less of everything ran out of memory."""
 
 
 class Completed(NamedTuple):

@@ -16,16 +16,15 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from llem_sweep.errors import StoreError
-from llem_sweep.store.layout import STAGING, candidates
+from llem_sweep.store.layout import DAMAGED, PARTIAL, STAGING, candidates
 
-_PARTIAL = ".partial"
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_ACCESS = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 def write_file(path: Path, data: bytes) -> None:
     """Create or replace ``path``, durably. Raises StoreError, with nothing changed."""
-    beside = path.with_name(f".{path.name}{_PARTIAL}")
+    beside = path.with_name(f".{path.name}{PARTIAL}")
     try:
         _write_synced(beside.parent, {beside.name: data})
         beside.rename(path)
@@ -49,8 +48,8 @@ def commit_folder(
     except OSError as exc:
         raise StoreError(cannot_write(parent / name, exc)) from exc
     try:
-        _write_synced(staged, {**sidecars, marker + _PARTIAL: content})
-        (staged / (marker + _PARTIAL)).rename(staged / marker)
+        _write_synced(staged, {**sidecars, marker + PARTIAL: content})
+        (staged / (marker + PARTIAL)).rename(staged / marker)
         written = staged.rename(parent / staged.name)
         sync_folder(written)
         sync_folder(parent)
@@ -76,7 +75,8 @@ def make_folder(parent: Path, name: str) -> Path:
 
 
 def recover(parent: Path, markers: Iterable[str]) -> tuple[str, ...]:
-    """Finish what was committed under ``.staging`` and delete the rest; returns the names finished.
+    """Finish what was committed under ``.staging`` and delete the rest, half-written files of ``parent`` too;
+    returns the names finished.
 
     Only for the one process that may write in ``parent``. Raises OSError.
     """
@@ -92,8 +92,22 @@ def recover(parent: Path, markers: Iterable[str]) -> tuple[str, ...]:
             finished.append(free)
         else:
             shutil.rmtree(entry)
+    for file in parent.glob(f".*{PARTIAL}"):
+        if file.is_file():
+            file.unlink()
     sync_folder(parent)
     return tuple(finished)
+
+
+def set_aside(parent: Path, name: str) -> Path:
+    """Move the folder ``name`` of ``parent`` to where nothing counts; returns where it is kept. Raises OSError."""
+    kept = parent / DAMAGED
+    kept.mkdir(exist_ok=True)
+    free = next(each for each in candidates(name) if not os.path.lexists(kept / each))
+    place = (parent / name).rename(kept / free)
+    sync_folder(kept)
+    sync_folder(parent)
+    return place
 
 
 def sync_folder(folder: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -15,11 +15,19 @@ import pyarrow as pa
 from llem_sweep.clock import Clock, SystemClock
 from llem_sweep.errors import OutputError, StoreError
 from llem_sweep.plan.serial import plan_to_json
+from llem_sweep.plan.surroundings import Surroundings, together
 from llem_sweep.plan.types import PlannedExperiment, SweepPlan
 from llem_sweep.results.failure import FailureRecord
 from llem_sweep.results.outcome import Completed, Failed, FailureKind, Outcome, Stage
 from llem_sweep.store import layout
-from llem_sweep.store.atomic import cannot_write, commit_folder, make_folder, recover, write_file
+from llem_sweep.store.atomic import (
+    cannot_write,
+    commit_folder,
+    make_folder,
+    recover,
+    set_aside,
+    write_file,
+)
 from llem_sweep.store.journal import Journal
 from llem_sweep.store.lock import FolderLock
 from llem_sweep.store.records import (
@@ -27,6 +35,7 @@ from llem_sweep.store.records import (
     SweepRecords,
     check_sweep_folder,
     read_sweep_head,
+    retried_to_json,
     settings_to_json,
 )
 from llem_sweep.store.tables import write_csv, write_parquet
@@ -48,6 +57,8 @@ class SweepFolder(SweepRecords):
         self._clock = clock
         self._journal = Journal(path / layout.JOURNAL, clock)
         self._labels = layout.model_labels(each.config.model for each in plan.experiments)
+        self.repairs: tuple[str, ...] = ()
+        """What :meth:`open` had to move aside, one sentence each."""
 
     @classmethod
     def create(
@@ -89,6 +100,8 @@ class SweepFolder(SweepRecords):
     def open(cls, path: Path | str, clock: Clock | None = None) -> Self:
         """Continue the sweep at ``path``, after putting right what a crash left unfinished.
 
+        Folders of experiments that aren't whole, their sidecars looked at too, are kept under ``.damaged``.
+
         Raises ResumeError when it isn't a sweep's folder, is damaged, or another run is working on it;
         OutputError when it can't be written.
         """
@@ -103,7 +116,7 @@ class SweepFolder(SweepRecords):
                 raise OutputError(cannot_write(place, exc)) from exc
             folder = cls(*read_sweep_head(place), lock, clock or SystemClock())
             undo.callback(folder.close)
-            folder.scan()
+            folder.scan(folder._set_aside)
             for name in recovered:
                 folder.journal("recovered", folder=name)
             undo.pop_all()
@@ -134,6 +147,38 @@ class SweepFolder(SweepRecords):
         with self._resumable():
             self._journal.append(event, fields)
 
+    def extend(self, plan: SweepPlan, source: str) -> str:
+        """Put ``plan``, which holds all of the earlier one, in its place; returns the name under which ``source``,
+        the sweep file that it comes from, is kept. Raises OutputError."""
+        with self._resumable():
+            name = self._keep_source(source.encode("utf-8", "replace"))
+            self._put(layout.PLAN, plan_to_json(plan).encode())
+        self._follow(plan)
+        self._labels = layout.model_labels(each.config.model for each in plan.experiments)
+        return name
+
+    def retry(self, experiments: Collection[str]) -> None:
+        """Settle these failed experiments no longer: they are to be run again, as if they had never been tried.
+
+        Their failures are kept. Raises OutputError.
+        """
+        folders = {folder for folder, key in self._failures.items() if key in experiments}
+        with self._resumable():
+            self._put(layout.RETRIED, retried_to_json(self._retried | folders).encode())
+        self._retried |= folders
+        for key in experiments:
+            self._settled.pop(key)
+            self._tried.pop(key, None)
+
+    def keep_surroundings(self, now: Surroundings) -> None:
+        """Remember what a run is begun with, beside what was known. Raises OutputError."""
+        settings = self.settings._replace(surroundings=together(self._surroundings, now))
+        if settings == self.settings:
+            return
+        with self._resumable():
+            self._put(layout.SETTINGS, settings_to_json(settings).encode())
+        self.settings, self._surroundings = settings, settings.surroundings
+
     def write_summary(self, table: pa.Table) -> None:
         """Create or replace ``summary.parquet`` and ``summary.csv``. Raises OutputError."""
         with self._resumable():
@@ -147,7 +192,7 @@ class SweepFolder(SweepRecords):
 
     def discard(self) -> None:
         """Remove a folder in which nothing was begun. Raises StoreError when it holds any outcome."""
-        if self._settled or self._attempts:
+        if self._settled or self._tried:
             raise StoreError(f"{self.path} holds results, so it isn't removed")
         self.close()
         shutil.rmtree(self.path)
@@ -159,6 +204,34 @@ class SweepFolder(SweepRecords):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    def _set_aside(self, name: str, reason: str) -> None:
+        try:
+            kept = set_aside(self.path, name)
+        except OSError as exc:
+            raise OutputError(cannot_write(self.path / name, exc)) from exc
+        place = kept.relative_to(self.path).as_posix()
+        self.journal("damaged", folder=name, reason=reason, kept=place)
+        self.repairs += (f"{reason}; kept in {place}, and its experiment runs again",)
+
+    def _keep_source(self, content: bytes) -> str:
+        """Write ``content`` under the first free name, unless the last one taken holds just that."""
+        last = name = layout.SOURCE
+        for name in layout.sources():
+            if not (self.path / name).exists():
+                break
+            last = name
+        try:
+            if last != name and (self.path / last).read_bytes() == content:
+                return last
+        except OSError as exc:
+            raise StoreError(f"can't read {self.path / last}: {exc.strerror or exc}") from exc
+        self._put(name, content)
+        return name
+
+    def _put(self, name: str, content: bytes) -> None:
+        """Create or replace a file of the sweep."""
+        write_file(self.path / name, content)
 
     def _refuse_another(self, experiment_id: str) -> None:
         if experiment_id not in self._planned:
@@ -216,7 +289,7 @@ class SweepFolder(SweepRecords):
 
     def _name(self, experiment: PlannedExperiment, at: datetime) -> str:
         config = experiment.config
-        cycle = experiment.cycle if self.plan.execution.n_cycles > 1 else None
+        cycle = experiment.cycle if max(self.plan.execution.n_cycles, experiment.cycle) > 1 else None
         return layout.experiment_folder(
             self._labels[config.model], config.backend, experiment.varied, cycle, at
         )

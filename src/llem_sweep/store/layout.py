@@ -1,12 +1,14 @@
 """The one owner of every name in a sweep's folder.
 
 {sweep}_{time}/
-├── sweep.yaml        the input as given
+├── sweep.yaml        the input as given; sweep-2.yaml and so on: what it was extended with
 ├── plan.json         what it was resolved to
-├── settings.json     what is fixed for the life of the folder
+├── settings.json     how it runs, for good, and what it was measured with
+├── retried.json      failures that settle their experiments no longer
 ├── journal.jsonl     what happened when
 ├── .lock             held by the run that works on it
 ├── .staging/         folders being written; nothing in it counts
+├── .damaged/         folders that weren't whole when a run went on; nothing in it counts
 ├── {model}_{backend}_{what varied}_{time}/
 │   ├── result.json         (or failure.json alone)
 │   └── timeseries.parquet
@@ -27,14 +29,18 @@ from datetime import UTC, datetime
 SOURCE = "sweep.yaml"
 PLAN = "plan.json"
 SETTINGS = "settings.json"
+RETRIED = "retried.json"
 JOURNAL = "journal.jsonl"
 LOCK = ".lock"
 STAGING = ".staging"
+DAMAGED = ".damaged"
 RESULT = "result.json"
 FAILURE = "failure.json"
 TIMESERIES = "timeseries.parquet"
 SUMMARY_PARQUET = "summary.parquet"
 SUMMARY_CSV = "summary.csv"
+PARTIAL = ".partial"
+"""How the name of a file ends while it is being written."""
 
 NAME_LIMIT = 200
 """Longest folder name, in bytes of UTF-8."""
@@ -93,6 +99,15 @@ def candidates(name: str) -> Iterator[str]:
     while True:
         yield f"{name}-{number}"
         number += 1
+
+
+def sources() -> Iterator[str]:
+    """Names of the sweep files of a folder, in the order in which it took them in."""
+    yield SOURCE
+    stem, dot, suffix = SOURCE.rpartition(".")
+    for name in candidates(stem):
+        if name != stem:
+            yield f"{name}{dot}{suffix}"
 
 
 def _is_safe(char: str) -> bool:

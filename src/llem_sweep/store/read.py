@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,18 +11,18 @@ import pyarrow as pa
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-from llem_sweep.errors import StoreError
+from llem_sweep.errors import DamagedError, StoreError
 from llem_sweep.results.columns import Column, FlatTable, Kind, Row
 from llem_sweep.results.experiment import SCHEMA_VERSION, ExperimentResult
 from llem_sweep.results.flatten import flat_table
-from llem_sweep.store.layout import RESULT, STAGING
+from llem_sweep.store.layout import DAMAGED, RESULT, STAGING
 from llem_sweep.store.tables import arrow_table
 
 
 def load_result(path: Path | str) -> ExperimentResult:
     """The result stored at ``path``, a ``result.json`` or the folder that holds one.
 
-    Raises StoreError when there is none, or it is broken or of another schema version.
+    Raises StoreError when there is none, or it is of another schema version; DamagedError when it is broken.
     """
     file = Path(path)
     if file.is_dir():
@@ -35,7 +36,7 @@ def load_result(path: Path | str) -> ExperimentResult:
     try:
         return ExperimentResult.model_validate_json(text)
     except ValidationError as exc:
-        raise StoreError(f"{file} {_what_is_wrong(text, exc)}") from exc
+        raise _unreadable(file, text, exc) from exc
 
 
 def load_results(folder: Path | str) -> pa.Table:
@@ -72,10 +73,32 @@ def load_sidecar(folder: Path, result: ExperimentResult) -> bytes:
         raise StoreError(f"can't read {file}: {exc.strerror or exc}") from exc
 
 
+def check_sidecar(folder: Path, result: ExperimentResult) -> None:
+    """Raises DamagedError unless the sidecar that ``result`` names is beside it in ``folder``, and the one that it
+    was stored with."""
+    if result.timeseries is None:
+        return
+    file = folder / Path(result.timeseries).name
+    try:
+        with file.open("rb") as sidecar:
+            if result.timeseries_sha256 is None:
+                return
+            found = hashlib.file_digest(sidecar, "sha256").hexdigest()
+    except FileNotFoundError as exc:
+        raise DamagedError(f"{file} is missing") from exc
+    except OSError as exc:
+        raise StoreError(f"can't read {file}: {exc.strerror or exc}") from exc
+    if found != result.timeseries_sha256:
+        raise DamagedError(
+            f"{file} isn't the one that its result was stored with: its digest is {found[:12]}…,"
+            f" not {result.timeseries_sha256[:12]}…"
+        )
+
+
 def result_folders(top: Path) -> Iterator[Path]:
     """Every folder in ``top`` and below, itself included, that holds a result. Raises StoreError."""
     for place, folders, files in os.walk(top, onerror=_refuse):
-        folders[:] = [name for name in folders if name != STAGING]
+        folders[:] = [name for name in folders if name not in (STAGING, DAMAGED)]
         if RESULT in files:
             yield Path(place)
 
@@ -84,18 +107,20 @@ def _refuse(exc: OSError) -> None:
     raise StoreError(f"can't read {exc.filename}: {exc.strerror}") from exc
 
 
-def _what_is_wrong(text: bytes, error: ValidationError) -> str:
-    """A sentence about a result that doesn't validate."""
+def _unreadable(file: Path, text: bytes, error: ValidationError) -> StoreError:
+    """What is wrong with a result that doesn't validate."""
     try:
         raw = from_json(text)
     except ValueError as exc:
-        return f"isn't whole JSON: {exc}"
+        return DamagedError(f"{file} isn't whole JSON: {exc}")
     version = raw.get("schema_version") if isinstance(raw, dict) else None
     if version is not None and version != SCHEMA_VERSION:
-        return (
-            f"has schema version {version}, and this llem-sweep reads {SCHEMA_VERSION}: use the version of "
+        return StoreError(
+            f"{file} has schema version {version}, and this llem-sweep reads {SCHEMA_VERSION}: use the version of "
             "llem-sweep that wrote it"
         )
     first = error.errors()[0]
     field = ".".join(str(part) for part in first["loc"])
-    return f"isn't a result: {field or 'it'}: {first['msg']} ({error.error_count()} problems)"
+    return DamagedError(
+        f"{file} isn't a result: {field or 'it'}: {first['msg']} ({error.error_count()} problems)"
+    )

@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
-from llem_sweep.errors import ResumeError, StoreError
+from llem_sweep.errors import DamagedError, ResumeError, StoreError
 from llem_sweep.plan.serial import plan_from_json
+from llem_sweep.plan.surroundings import Surroundings, surroundings_of, together
 from llem_sweep.plan.types import PlannedExperiment, SweepPlan
 from llem_sweep.results.experiment import ExperimentResult
 from llem_sweep.results.failure import FailureRecord
-from llem_sweep.store.layout import FAILURE, PLAN, RESULT, SETTINGS
-from llem_sweep.store.read import load_result
+from llem_sweep.results.outcome import FailureKind
+from llem_sweep.store.layout import FAILURE, PARTIAL, PLAN, RESULT, RETRIED, SETTINGS, TIMESERIES
+from llem_sweep.store.read import check_sidecar, load_result
 
 
 class RunSettings(NamedTuple):
-    """How a sweep runs, fixed when its folder is created."""
+    """How a sweep runs, fixed when its folder is created, and what it has run on."""
 
     simulate_gpus: int | None
     inline: bool
     address: str | None
     tool_version: str
+    surroundings: Mapping[str, tuple[str, ...]] = {}
+    """Everything that runs of it were begun with."""
 
 
 class Settled(NamedTuple):
@@ -45,27 +50,51 @@ class SweepRecords:
         self.settings = settings
         self._planned = {experiment.experiment_id for experiment in plan.experiments}
         self._settled: dict[str, Settled] = {}
-        self._attempts: dict[str, int] = {}
-        self._failures: list[str] = []
+        self._tried: defaultdict[str, Counter[FailureKind]] = defaultdict(Counter)
+        self._failures: dict[str, str] = {}
+        """Experiment id of every failed attempt by its folder, oldest first."""
+        self._retried: frozenset[str] = frozenset()
+        self._surroundings: Surroundings = settings.surroundings
+
+    def _follow(self, plan: SweepPlan) -> None:
+        """Take ``plan``, which holds all of the earlier one, for the sweep's from now on."""
+        self.plan = plan
+        self._planned = {experiment.experiment_id for experiment in plan.experiments}
 
     def settled(self) -> dict[str, Settled]:
         """Experiments that are done with, by id."""
         return dict(self._settled)
 
-    def unsettled(self) -> tuple[PlannedExperiment, ...]:
-        """Experiments that aren't, in planned order."""
+    def unsettled(
+        self, plan: SweepPlan | None = None, retried: Collection[str] = ()
+    ) -> tuple[PlannedExperiment, ...]:
+        """Experiments that aren't, in planned order; of ``plan`` if given, and as if ``retried`` ones weren't."""
+        settled = self._settled.keys() - set(retried)
         return tuple(
-            planned for planned in self.plan.experiments if planned.experiment_id not in self._settled
+            planned for planned in (plan or self.plan).experiments if planned.experiment_id not in settled
         )
 
+    def tried(self) -> dict[str, Counter[FailureKind]]:
+        """Failed attempts by experiment id and kind; what a user cut off isn't counted."""
+        return {experiment_id: Counter(kinds) for experiment_id, kinds in self._tried.items()}
+
     def attempts(self) -> dict[str, int]:
-        """How often each experiment has failed, by id; what a user cut off isn't counted."""
-        return dict(self._attempts)
+        """How often each experiment has failed, by id; what a user cut off, or has had retried since, isn't
+        counted."""
+        return {experiment_id: kinds.total() for experiment_id, kinds in self._tried.items()}
 
     def completed(self, experiment_id: str) -> str | None:
         """Name of the folder that holds the experiment's result; None when there is none."""
         settled = self._settled.get(experiment_id)
         return settled.folder if settled is not None and settled.state == "completed" else None
+
+    def retried(self) -> frozenset[str]:
+        """Folders of the failures that settle their experiments no longer: these were to be run again."""
+        return self._retried
+
+    def surroundings(self) -> Surroundings:
+        """What runs were begun with, and what the results found by :meth:`scan` were measured with."""
+        return self._surroundings
 
     def results(self) -> Iterator[tuple[str, ExperimentResult]]:
         """Folder name and result of every completed experiment, in planned order. Raises StoreError."""
@@ -78,21 +107,44 @@ class SweepRecords:
         for folder in self._failures:
             yield folder, load_failure(self.path / folder)
 
-    def scan(self) -> None:
-        """Find the outcomes stored. Raises ResumeError when one of them is damaged."""
+    def scan(self, damaged: Callable[[str, str], None] | None = None) -> None:
+        """Find the outcomes stored.
+
+        With ``damaged`` they are looked at more closely, sidecars too; it is told the folder and the reason of
+        each that isn't whole, which then isn't counted. Raises ResumeError for the first of them without it, and
+        for outcomes that are whole but don't belong here.
+        """
+        self._retried = _read_retried(self.path / RETRIED)
         failed: list[tuple[str, FailureRecord]] = []
         try:
             for entry in sorted(self.path.iterdir()):
-                if (entry / RESULT).is_file():
-                    self.note_completed(load_result(entry).experiment_id, entry.name)
-                elif (entry / FAILURE).is_file():
-                    failed.append((entry.name, load_failure(entry)))
-        except StoreError as exc:
+                try:
+                    self._look_at(entry, failed, closely=damaged is not None)
+                except DamagedError as exc:
+                    if damaged is None:
+                        raise
+                    damaged(entry.name, str(exc))
+        except DamagedError as exc:
             raise ResumeError(
-                f"{self.path} is damaged: {exc}; move that folder away to run it again"
+                f"{self.path} is damaged: {exc}; --resume moves that folder aside and runs it again"
             ) from exc
+        except StoreError as exc:
+            raise ResumeError(f"{self.path} can't be used: {exc}; move that folder away") from exc
         for folder, record in sorted(failed, key=lambda each: (each[1].time, each[1].attempt)):
             self.note_failed(record, folder)
+
+    def _look_at(self, entry: Path, failed: list[tuple[str, FailureRecord]], *, closely: bool) -> None:
+        if (entry / RESULT).is_file():
+            result = load_result(entry)
+            if closely:
+                check_sidecar(entry, result)
+                known = surroundings_of(result.environment_snapshot)
+                self._surroundings = together(self._surroundings, known)
+            self.note_completed(result.experiment_id, entry.name)
+        elif (entry / FAILURE).is_file():
+            failed.append((entry.name, load_failure(entry)))
+        elif closely and (left := _left_of_an_outcome(entry)):
+            raise DamagedError(f"{entry} holds {left}, but neither {RESULT} nor {FAILURE}")
 
     def note_completed(self, experiment_id: str, folder: str) -> None:
         """Count ``folder`` in. Raises StoreError when its experiment is completed already, or not planned."""
@@ -104,9 +156,11 @@ class SweepRecords:
 
     def note_failed(self, record: FailureRecord, folder: str) -> None:
         """Count ``folder`` in."""
-        self._failures.append(folder)
+        self._failures[folder] = record.experiment_id
+        if folder in self._retried:
+            return
         if record.counts:
-            self._attempts[record.experiment_id] = self._attempts.get(record.experiment_id, 0) + 1
+            self._tried[record.experiment_id][record.kind] += 1
         if record.settles:
             self._settled.setdefault(record.experiment_id, Settled("failed", folder))
 
@@ -128,14 +182,14 @@ def read_sweep_head(path: Path) -> tuple[Path, SweepPlan, RunSettings]:
 
 
 def load_failure(folder: Path) -> FailureRecord:
-    """The failed attempt stored in ``folder``. Raises StoreError."""
+    """The failed attempt stored in ``folder``. Raises StoreError; DamagedError when it is broken."""
     file = folder / FAILURE
     try:
         return FailureRecord.model_validate_json(file.read_bytes())
     except OSError as exc:
         raise StoreError(f"can't read {file}: {exc.strerror or exc}") from exc
     except ValidationError as exc:
-        raise StoreError(f"{file} isn't a failure record: {exc.errors()[0]['msg']}") from exc
+        raise DamagedError(f"{file} isn't a failure record: {exc.errors()[0]['msg']}") from exc
 
 
 def check_sweep_folder(path: Path) -> None:
@@ -163,6 +217,33 @@ def _read_settings(file: Path) -> RunSettings:
         first = exc.errors()[0]
         reason = ": ".join([*map(str, first["loc"]), first["msg"]])
         raise ResumeError(f"{file} can't be used, so the sweep can't be continued: {reason}") from exc
+
+
+def _read_retried(file: Path) -> frozenset[str]:
+    try:
+        return TypeAdapter(frozenset[str]).validate_json(file.read_bytes())
+    except FileNotFoundError:
+        return frozenset()
+    except OSError as exc:
+        raise ResumeError(f"can't read {file}: {exc.strerror or exc}") from exc
+    except ValidationError as exc:
+        raise ResumeError(
+            f"{file} is damaged: {exc.errors()[0]['msg']}; without it, what was to be retried counts as failed"
+            " again, and --retry-failed takes it up"
+        ) from exc
+
+
+def _left_of_an_outcome(folder: Path) -> str | None:
+    """A file in ``folder`` that only an experiment leaves there, finished or not."""
+    if folder.name.startswith(".") or not folder.is_dir():
+        return None
+    names = sorted(file.name for file in folder.iterdir())
+    return next((name for name in names if name == TIMESERIES or name.endswith(PARTIAL)), None)
+
+
+def retried_to_json(folders: Collection[str]) -> str:
+    """What :data:`RETRIED` holds."""
+    return json.dumps(sorted(folders), indent=1) + "\n"
 
 
 def settings_to_json(settings: RunSettings) -> str:

@@ -1,0 +1,74 @@
+"""Several Ray nodes on this machine, each with processes of its own, to be broken on purpose."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ray.cluster_utils import Cluster
+
+from llem_sweep.execution.ray_cluster import HEALTH_CHECKS
+
+DRIVER = Path(__file__).with_name("driver_process.py")
+
+
+class LocalCluster:
+    """A head without GPUs and worker nodes with simulated ones."""
+
+    def __init__(self, *gpus: int) -> None:
+        # Ray's sockets live here, and a socket's path may have 107 characters at most.
+        self.folder = tempfile.mkdtemp(prefix="llem", dir="/tmp")
+        self._cluster = Cluster(
+            initialize_head=True,
+            head_node_args={
+                "num_cpus": 0,
+                "include_dashboard": False,
+                "temp_dir": self.folder,
+                "_system_config": HEALTH_CHECKS,
+            },
+        )
+        self.nodes = [self.add(count) for count in gpus]
+        self.drivers: list[subprocess.Popen[str]] = []
+
+    @property
+    def address(self) -> str:
+        return str(self._cluster.address)
+
+    def add(self, gpus: int, **options: Any) -> Any:
+        """Start a node; returns Ray's handle on its processes."""
+        return self._cluster.add_node(num_gpus=gpus, num_cpus=max(1, gpus), **options)
+
+    def drive(self, *arguments: object, **environ: str) -> subprocess.Popen[str]:
+        """Run a sweep on the cluster, in a process of its own; see :data:`DRIVER` for the arguments."""
+        command = [sys.executable, str(DRIVER), self.address, *map(str, arguments)]
+        driver = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ | environ
+        )
+        self.drivers.append(driver)
+        return driver
+
+    def close(self) -> None:
+        for driver in self.drivers:
+            if driver.poll() is None:
+                driver.kill()
+                driver.communicate()
+        shutdown: Callable[[], None] = self._cluster.shutdown
+        shutdown()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def raylet_pid(node: Any) -> int:
+    """Process id of a node's raylet."""
+    return int(node.all_processes["raylet"][0].process.pid)
+
+
+def kill_raylet(node: Any) -> None:
+    """End a node as a power cut would: nothing is told to anybody."""
+    os.kill(raylet_pid(node), signal.SIGKILL)
