@@ -32,7 +32,7 @@ from llem_sweep.plan.admission import admit
 from llem_sweep.plan.efficiency import Efficiency
 from llem_sweep.plan.estimates import Estimates
 from llem_sweep.plan.expand import plan_sweep
-from llem_sweep.plan.forecast import Forecast, forecast
+from llem_sweep.plan.forecast import Forecast, boards_at_work, forecast
 from llem_sweep.plan.need import need_of
 from llem_sweep.plan.types import (
     Admission,
@@ -170,7 +170,9 @@ def run_sweep(
             )
             estimates = Estimates(catalogue.load_key, catalogue.facts)
             ending = execute(admission.admitted, cluster, folder, orders, clock, tally, estimates)
-        return _finish(folder, admission.refused, ending, require_publishable)
+            boards = boards_at_work(admission.admitted, cluster.shape, waiting.execution)
+            reached = tally.efficiency(boards)
+        return _finish(folder, admission.refused, ending, require_publishable)._replace(efficiency=reached)
 
 
 def dry_run(

@@ -90,6 +90,8 @@ class Bench(NamedTuple):
     view: LastView
     clock: SimulatedClock
     ending: Ending
+    tally: Tally
+    estimates: Estimates
 
     @property
     def finished(self) -> bool:
@@ -140,9 +142,10 @@ def drive() -> Drive:
         fetch_key = (lambda config: config.model) if fetches else None
         orders = Orders(settings, require_publishable=require_publishable, fetch_key=fetch_key)
         shape = ClusterShape(nodes, startable=startable)
-        schedule = Schedule(tasks, settings, Estimates(lambda config: config.model))
+        estimates = Estimates(lambda config: config.model)
+        schedule = Schedule(tasks, settings, estimates)
         ending = Driver(schedule, shape, pool, sink, orders, clock, tally, interrupts).run()
-        return Bench(pool, sink, view, clock, ending)
+        return Bench(pool, sink, view, clock, ending, tally, estimates)
 
     return run
 

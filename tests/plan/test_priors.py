@@ -67,6 +67,13 @@ def test_larger_batches_take_less_and_larger_models_more() -> None:
     )
 
 
+def test_processes_share_the_work() -> None:
+    alone, shared = (
+        duration_prior(config(pytorch={"num_processes": number}, **BARE), KNOWN) for number in (1, 4)
+    )
+    assert shared.work_s == pytest.approx(alone.work_s / 4)
+
+
 def test_the_floor_of_the_warm_up_swallows_its_batches() -> None:
     short: dict[str, Any] = {"n": 1, "max_output_tokens": 1, "max_input_tokens": 1}
     assert seconds(**short, warmup={"n_warmup": 1}) == seconds(**short, warmup={"n_warmup": 20})

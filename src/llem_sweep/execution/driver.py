@@ -27,6 +27,7 @@ from llem_sweep.execution.retries import Retries
 from llem_sweep.execution.schedule import Schedule, Task, WorkerView
 from llem_sweep.execution.tally import Tally, label
 from llem_sweep.harness.derived import with_neighbours
+from llem_sweep.plan.efficiency import TimedRun
 from llem_sweep.plan.need import Need, need_of
 from llem_sweep.plan.pruning import needs_at_least
 from llem_sweep.plan.types import ClusterShape, PlannedExperiment
@@ -70,8 +71,6 @@ class Flight(NamedTuple):
     since_s: float
     loads: bool
     """Whether its model has to be loaded first."""
-    active_s: float | None = None
-    """How long its worker has been at it, loading not counted, as last heard."""
 
 
 class Orders(NamedTuple):
@@ -253,8 +252,8 @@ class Driver:
                 self._sink.journal("worker_ready", worker=worker, boards=report.boards, uuids=report.uuids)
                 self._nodes.seat(worker, report.node)
                 self._crew.ready(worker)
-            case Finished(worker, outcome):
-                self._finish(worker, outcome)
+            case Finished(worker, outcome, loading_s):
+                self._finish(worker, outcome, loading_s)
             case Lost(worker, reason, log_tail, kind):
                 self._lose(worker, Failed(Stage.WORKER, kind, reason, "", log_tail))
             case Unfit(worker, failure):
@@ -277,11 +276,11 @@ class Driver:
                 self._tally.message(f"{node} has left: {reason}")
                 self._crew.left(node, reason)
 
-    def _finish(self, worker: str, outcome: Outcome) -> None:
+    def _finish(self, worker: str, outcome: Outcome, loading_s: float) -> None:
         flight, neighbours = self._land(worker)
         if isinstance(outcome, Completed):
             outcome = outcome._replace(result=with_neighbours(outcome.result, neighbours))
-            self._learn(flight)
+            self._learn(flight, worker, loading_s)
         else:
             # Whatever fails lets its model go.
             self._loaded.pop(worker, None)
@@ -299,16 +298,13 @@ class Driver:
         """The task that was on a worker, which is on it no longer, and whom it met on the node."""
         return self._flights.pop(worker), self._nodes.end(worker)
 
-    def _learn(self, flight: Flight) -> None:
-        """Correct what is expected by what a completed task took.
-
-        Of one that loaded, the parts are known where its worker told how long it had been active.
-        """
-        flown_s = self._clock.monotonic() - flight.since_s
-        if not flight.loads:
-            self._schedule.record(flight.task, flown_s, None)
-        elif flight.active_s is not None:
-            self._schedule.record(flight.task, flight.active_s, flown_s - flight.active_s)
+    def _learn(self, flight: Flight, worker: str, loading_s: float) -> None:
+        """Correct what is expected by what a completed task took, and keep it for the closing table."""
+        took_s = max(0.0, self._clock.monotonic() - flight.since_s - loading_s)
+        load_s = loading_s if flight.loads else None
+        self._schedule.record(flight.task, took_s, load_s)
+        boards = max(1, need_of(flight.task.experiment.config).boards)
+        self._tally.ran(TimedRun(self._schedule.load_key(flight.task), boards, took_s, load_s, worker))
 
     def _spoiled(self, outcome: Outcome) -> Failed | None:
         """What spoiled a completed experiment from outside, as a failure of this attempt, where that matters."""
@@ -410,10 +406,8 @@ class Driver:
         self._checked_s = now_s
         states = self._pool.states()
         for worker, flight in list(self._flights.items()):
-            flown_s, state = now_s - flight.since_s, states.get(worker)
-            if state is not None and state.experiment == flight.task.experiment.experiment_id:
-                self._flights[worker] = flight._replace(active_s=state.active_s)
-            why = overdue(flight.task.experiment, state, self._execution, flown_s)
+            flown_s = now_s - flight.since_s
+            why = overdue(flight.task.experiment, states.get(worker), self._execution, flown_s)
             if why is not None:
                 self._land(worker)
                 tail = self._pool.log_tail(worker)

@@ -32,11 +32,13 @@ class Work:
         self._fixed_s = self._work_s = 0.0
 
     def add(self, entry: Entry) -> None:
+        """Count ``entry``."""
         self.tasks += 1
         self._fixed_s += entry.fixed_s
         self._work_s += entry.work_s
 
     def drop(self, entry: Entry) -> None:
+        """Count ``entry`` no longer; it must be as it was when it was added."""
         self.tasks -= 1
         self._fixed_s -= entry.fixed_s
         self._work_s -= entry.work_s
@@ -69,6 +71,7 @@ class ModelQueue(ABC):
 
     @property
     def ratio(self) -> float:
+        """What work of this model takes, over what was expected of it."""
         return self._estimates.ratio(self.key)
 
     @property

@@ -32,6 +32,7 @@ class Turn(NamedTuple):
 
     @property
     def end_s(self) -> float:
+        """When it is over."""
         return self.begun_s + (self.load_s or 0.0) + self.took_s
 
 

@@ -44,6 +44,8 @@ class _Ratio:
 
 
 class _Mean(NamedTuple):
+    """Of ``number`` values."""
+
     value: float = 0.0
     number: int = 0
 

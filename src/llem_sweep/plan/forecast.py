@@ -47,6 +47,14 @@ def seats(need: Need, cluster: ClusterShape, execution: ExecutionConfig) -> list
     return found
 
 
+def boards_at_work(
+    experiments: Sequence[PlannedExperiment], cluster: ClusterShape, execution: ExecutionConfig
+) -> int:
+    """Boards that ``experiments`` can hold at the same time, whichever of them; CPU workers count as one each."""
+    needs = {need_of(experiment.config) for experiment in experiments}
+    return max((max(1, need.boards) * len(seats(need, cluster, execution)) for need in needs), default=0)
+
+
 def forecast(
     experiments: Sequence[PlannedExperiment],
     cluster: ClusterShape,
