@@ -72,6 +72,7 @@ def plan_sweep(sweep: SweepConfig) -> SweepPlan:
         execution=sweep.execution,
         warnings=(*sweep.warnings, *plan_warnings(grid.configs, len(grid.skipped), grid.unmatched)),
         contents=dict(sweep.contents),
+        points=tuple(hashes),
     )
 
 

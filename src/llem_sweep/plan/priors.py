@@ -76,7 +76,7 @@ def duration_prior(config: ExperimentConfig, facts: ModelFacts) -> Prior:
         settle_s = work.settle_limit_s
     return Prior(
         fixed_s=fixed_s + SETTLING_SHARE * settle_s,
-        work_s=(work.batches * batch_s + max(0.0, warm_s - work.floor_s)) / _sharing(config),
+        work_s=(work.batches * batch_s + max(0.0, warm_s - work.floor_s)) / _parts(config),
         least_fixed_s=fixed_s,
         most_fixed_s=fixed_s + settle_s,
         off_by=off_by(config, facts),
@@ -95,13 +95,13 @@ def load_prior_s(config: ExperimentConfig, facts: ModelFacts) -> float:
     context_s = config.baseline.duration_seconds if config.baseline.enabled and _is_sampled(config) else 0.0
     if config.backend == "synthetic":
         return context_s + config.synthetic.load_seconds
-    parts = need_of(config).processes if need_of(config).parallelism == "tensor" else 1
-    return context_s + ENGINE_S + _weight_bytes(config, facts) / parts / WEIGHTS_BYTES_PER_S
+    return context_s + ENGINE_S + _weight_bytes(config, facts) / _parts(config) / WEIGHTS_BYTES_PER_S
 
 
-def _sharing(config: ExperimentConfig) -> int:
-    """Processes that share the work: each has its part of the requests, or of the model."""
-    return 1 if config.backend == "synthetic" else need_of(config).processes
+def _parts(config: ExperimentConfig) -> int:
+    """Processes that the model is divided over; those that share the requests have fewer batches instead."""
+    need = need_of(config)
+    return need.processes if need.parallelism == "tensor" and config.backend != "synthetic" else 1
 
 
 def _is_sampled(config: ExperimentConfig) -> bool:

@@ -56,7 +56,7 @@ def plan_to_json(plan: SweepPlan) -> str:
     """``plan`` as JSON: each point once, experiments as point and cycle. :func:`plan_from_json` gives it back."""
     indices: dict[str, int] = {}
     points: list[dict[str, Any]] = []
-    for experiment in plan.experiments:
+    for experiment in plan.by_point:
         if experiment.config_hash not in indices:
             indices[experiment.config_hash] = len(points)
             points.append(
@@ -152,6 +152,7 @@ def _plan(document: _Document) -> SweepPlan:
         execution=document.execution,
         warnings=document.warnings,
         contents=document.contents,
+        points=tuple(point.config_hash for point in document.points),
     )
 
 

@@ -46,6 +46,17 @@ class SweepPlan(NamedTuple):
     warnings: tuple[str, ...] = ()
     contents: Mapping[str, str] = {}
     """Digest of every local model folder and dataset file, by absolute path."""
+    points: tuple[str, ...] = ()
+    """``config_hash`` of every point in the order of the file, whatever the order of the experiments."""
+
+    @property
+    def by_point(self) -> tuple[PlannedExperiment, ...]:
+        """The experiments as a reader of the file expects them: point after point, its cycles together."""
+        places = {point: place for place, point in enumerate(self.points)}
+        last = len(places)
+        return tuple(
+            sorted(self.experiments, key=lambda each: (places.get(each.config_hash, last), each.cycle))
+        )
 
 
 class ModelFacts(NamedTuple):
