@@ -210,6 +210,20 @@ def test_the_command_line_takes_uris_and_shows_no_secret(
         assert secret.encode() not in stored
 
 
+def test_a_job_may_keep_its_sweep_in_an_object_store(
+    s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where Ray starts a job, a relative path would be refused."""
+    folder = tmp_path / "runtime_resources" / "working_dir_files" / "job"
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    with pytest.raises(OutputError, match="lies where Ray unpacked"):
+        run_sweep(quick(1), output="out", simulate_gpus=1, inline=True)
+    result = run_sweep(quick(1), output=s3.folder(), simulate_gpus=1, inline=True)
+    assert load_results(result.place).num_rows == 1
+    assert list(folder.iterdir()) == []
+
+
 def test_a_uri_that_is_none_is_a_mistake_and_leaves_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
