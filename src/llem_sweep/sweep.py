@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shlex
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from importlib.metadata import version
@@ -264,7 +265,7 @@ def _open_folder(
         raise
     except LlemSweepError as error:
         if folder.settled() or folder.attempts():
-            error.add_note(f"What was finished is kept; go on with --resume {folder.place}")
+            error.add_note(f"What was finished is kept; go on with --resume {shlex.quote(folder.place)}")
         elif resume is None:
             # Nothing was begun: a folder left behind would only be one more to clean up.
             folder.discard()

@@ -17,7 +17,7 @@ from llem_sweep.store.folder import SweepFolder
 from llem_sweep.store.objects import ObjectStore
 from llem_sweep.store.read import load_result, load_results
 from llem_sweep.store.records import RunSettings
-from llem_sweep.store.sweeps import create_sweep, open_sweep, read_sweep
+from llem_sweep.store.sweeps import create_sweep, open_sweep, read_sweep, sweeps_in
 from llem_sweep.store.uri import inside
 from llem_sweep.verify import verify_results
 from object_stores import S3Server, store_at
@@ -85,6 +85,13 @@ def test_a_new_sweep_holds_the_input_the_plan_and_the_settings(home: Home) -> No
 def test_two_sweeps_of_one_second_never_share_a_place(home: Home) -> None:
     with home.create() as one, home.create() as two:
         assert two.place == inside(home.place, "grid_2026-03-04T05-06-07-2") != one.place
+
+
+def test_sweeps_are_found_in_the_place_they_were_made_in(home: Home) -> None:
+    assert sweeps_in(home.place) == ()
+    with home.create() as one, home.create() as two:
+        assert sweeps_in(home.place) == (one.place, two.place)
+        assert sweeps_in(one.place) == ()
 
 
 def test_an_outcome_is_kept_whole(home: Home) -> None:

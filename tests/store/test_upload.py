@@ -145,10 +145,17 @@ def test_the_end_of_a_sweep_waits_for_what_is_not_uploaded(
     clock.sleep(1.0)
     clock.every(20.0, lambda: setattr(disk, "down", clock.monotonic() < 1030.0))
     folder.flush()
+    assert len([text for text in told if "Ctrl-C leaves it in" in text]) == 1
     assert len(stored(disk) - HEAD) == 3
     folder.close()
     assert not folder.path.exists(), "all of it is in the store"
     assert not [name for name in disk.objects if "/.lease/" in name]
+
+
+def test_an_end_that_waits_for_a_moment_says_nothing(folder: SweepFolder, disk: Disk, told: Listener) -> None:
+    commit(folder, 0)
+    folder.flush()
+    assert told == []
 
 
 def test_a_store_that_stays_down_ends_the_sweep_with_where_results_wait(
@@ -180,6 +187,13 @@ def test_a_run_cut_short_says_what_waits(
         assert len(again.settled()) == 2
         again.flush()
         assert len([name for name in stored(disk) if name.endswith("result.json")]) == 2
+
+
+def test_a_journal_that_waits_alone_is_no_outcome(folder: SweepFolder, disk: Disk, told: Listener) -> None:
+    disk.down = True
+    folder.journal("begun")
+    folder.close()
+    assert told[-1].startswith("the journal or the summary waits in")
 
 
 def test_closing_uploads_what_can_be(folder: SweepFolder, disk: Disk) -> None:

@@ -90,6 +90,16 @@ def test_no_secret_is_in_what_a_library_says() -> None:
     assert said == "When reading '***': ***, ***, *** *** ***"
 
 
+def test_what_the_network_library_says_twice_is_said_once() -> None:
+    text = (
+        "When listing objects under key 'x/' in bucket 'b': AWS Error NETWORK_CONNECTION during ListObjectsV2"
+        " operation: curlCode: 7, Could not connect to server; Details: Failed to connect to h after 0 ms"
+    )
+    assert why(OSError(text), uri("s3://b/x")) == (
+        "NETWORK_CONNECTION during ListObjectsV2 operation: Failed to connect to h after 0 ms"
+    )
+
+
 def test_the_key_tells_places_apart_and_nothing_else() -> None:
     key = uri("s3://bucket/x?region=r").key
     assert uri("s3://k:s@bucket/x/?region=other").key == key

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
@@ -337,7 +338,7 @@ class SweepFolder(SweepRecords):
         try:
             yield
         except (StoreError, OutputError) as exc:
-            raise OutputError(f"{exc}; then go on with --resume {self.place}") from exc
+            raise OutputError(f"{exc}; then go on with --resume {shlex.quote(self.place)}") from exc
 
     def _name(self, experiment: PlannedExperiment, at: datetime) -> str:
         config = experiment.config

@@ -144,7 +144,7 @@ def unreachable(uri: StoreUri, exc: Exception) -> str:
 def why(exc: Exception, uri: StoreUri) -> str:
     """The reason that the store's library gives, in one line and without the secrets of ``uri``."""
     text = " ".join(str(exc).split())
-    text = re.sub(r"^When .*?AWS Error |\s*\(Request ID: [^)]*\)", "", text)
+    text = re.sub(r"^When .*?AWS Error |curlCode: [^;]*; Details: |\s*\(Request ID: [^)]*\)", "", text)
     for secret in uri.secrets:
         text = text.replace(secret, "***")
     return text or type(exc).__name__

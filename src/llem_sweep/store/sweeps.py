@@ -6,9 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from llem_sweep.clock import Clock
+from llem_sweep.errors import OutputError
 from llem_sweep.plan.types import SweepPlan
 from llem_sweep.store.folder import SweepFolder
-from llem_sweep.store.objects import open_store
+from llem_sweep.store.layout import PLAN
+from llem_sweep.store.objects import open_store, unreachable
 from llem_sweep.store.records import RunSettings, SweepRecords, read_sweep_folder
 from llem_sweep.store.remote import create_in_store, open_in_store, read_from_store
 from llem_sweep.store.uri import parse_place
@@ -49,3 +51,19 @@ def read_sweep(place: Path | str) -> SweepRecords:
     """
     where = parse_place(place)
     return read_sweep_folder(where) if isinstance(where, Path) else read_from_store(open_store(where))
+
+
+def sweeps_in(place: Path | str) -> tuple[str, ...]:
+    """Every sweep right in ``place``, a path or a URI, as :func:`open_sweep` takes it: credentials in a URI stay.
+
+    Raises ConfigError for a URI that isn't one, OutputError when a store doesn't answer.
+    """
+    where = parse_place(place)
+    if isinstance(where, Path):
+        return tuple(str(plan.parent) for plan in sorted(where.glob(f"*/{PLAN}")))
+    try:
+        entries = open_store(where).entries()
+    except OSError as exc:
+        raise OutputError(unreachable(where, exc)) from exc
+    names = sorted(name.split("/") for name in entries)
+    return tuple(where.below(top).whole for top, *rest in names if rest == [PLAN])

@@ -28,6 +28,8 @@ PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
 """Before the first retry, doubled each time; and at most."""
 FLUSH_LIMIT_S = 60.0
 """How long the end of a sweep waits for a store that takes nothing."""
+TELL_S = 3.0
+"""How long it waits without a word."""
 _MARKERS = {RESULT, FAILURE}
 
 
@@ -117,9 +119,16 @@ class StoreMirror:
         """Wait until all is in the store, or the store has taken nothing for ``FLUSH_LIMIT_S``."""
         self._flushing = True
         self._pause_s = PAUSE_S
-        self._retry_s = self._advanced_s = self._clock.monotonic()
+        self._retry_s = self._advanced_s = began_s = self._clock.monotonic()
+        told = False
         while self.waiting():
             self.check()
+            if not told and self._clock.monotonic() - began_s >= TELL_S:
+                told = True
+                self._tell(
+                    f"waiting for the rest to be uploaded, {FLUSH_LIMIT_S:.0f} s at most while"
+                    f" {self._store.uri.shown} takes nothing; Ctrl-C leaves it in {self._spool.path}"
+                )
             if self._clock.monotonic() - self._advanced_s > FLUSH_LIMIT_S:
                 self._told_what_waits = True
                 reason = self._down or "it takes too long"
@@ -247,9 +256,9 @@ class StoreMirror:
 
     def _what_waits(self) -> str:
         number = len(self._outcomes)
-        wait = "outcome waits" if number == 1 else "outcomes wait"
+        wait = {0: "the journal or the summary waits", 1: "1 outcome waits"}
         return (
-            f"{number} {wait} in {self._spool.path}; on this machine"
+            f"{wait.get(number, f'{number} outcomes wait')} in {self._spool.path}; on this machine"
             f" llem-sweep --resume {shlex.quote(self._store.uri.shown)} uploads what waits"
         )
 
