@@ -173,6 +173,29 @@ def test_a_store_that_stays_down_ends_the_sweep_with_where_results_wait(
     assert folder.path.exists()
 
 
+def test_who_does_not_want_to_wait_is_told_what_waits_and_waits_no_more(
+    folder: SweepFolder, disk: Disk, clock: SimulatedClock, told: Listener
+) -> None:
+    disk.down = True
+    commit(folder, 0)
+
+    def interrupt() -> None:
+        if any("Ctrl-C" in text for text in told):
+            raise KeyboardInterrupt
+
+    clock.every(1.0, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        folder.flush()
+    assert told[-1].startswith("1 outcome waits in")
+    said = len(told)
+    disk.down = False
+    disk.written.clear()
+    folder.close()
+    assert len(told) == said
+    assert disk.written == []
+    assert folder.path.exists()
+
+
 def test_a_run_cut_short_says_what_waits(
     folder: SweepFolder, disk: Disk, told: Listener, clock: SimulatedClock
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pyarrow.fs import FileSystem
 
 from llem_sweep.errors import ConfigError
 from llem_sweep.store.objects import open_store, why
@@ -105,6 +106,18 @@ def test_the_key_tells_places_apart_and_nothing_else() -> None:
     assert uri("s3://k:s@bucket/x/?region=other").key == key
     others = ("s3://bucket/y", "s3://other/x", "gs://bucket/x", "s3://bucket/x?endpoint_override=http://h")
     assert len({uri(other).key for other in others} | {key}) == 5
+
+
+def opened(text: str) -> FileSystem:
+    return open_store(uri(text))._filesystem
+
+
+def test_nobody_waits_a_quarter_of_an_hour_unless_told_to() -> None:
+    quick, _ = FileSystem.from_uri("gs://anonymous@bucket/x?retry_limit_seconds=30")
+    patient, _ = FileSystem.from_uri("gs://anonymous@bucket/x?retry_limit_seconds=900")
+    assert opened("gs://anonymous@bucket/x") == opened("gcs://anonymous@bucket/x") == quick != patient
+    assert opened("gs://anonymous@bucket/x?scheme=http") == quick
+    assert opened("gs://anonymous@bucket/x?retry_limit_seconds=900") == patient
 
 
 @pytest.mark.parametrize(

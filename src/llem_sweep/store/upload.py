@@ -119,21 +119,12 @@ class StoreMirror:
         """Wait until all is in the store, or the store has taken nothing for ``FLUSH_LIMIT_S``."""
         self._flushing = True
         self._pause_s = PAUSE_S
-        self._retry_s = self._advanced_s = began_s = self._clock.monotonic()
-        told = False
-        while self.waiting():
-            self.check()
-            if not told and self._clock.monotonic() - began_s >= TELL_S:
-                told = True
-                self._tell(
-                    f"waiting for the rest to be uploaded, {FLUSH_LIMIT_S:.0f} s at most while"
-                    f" {self._store.uri.shown} takes nothing; Ctrl-C leaves it in {self._spool.path}"
-                )
-            if self._clock.monotonic() - self._advanced_s > FLUSH_LIMIT_S:
-                self._told_what_waits = True
-                reason = self._down or "it takes too long"
-                raise OutputError(f"{self._store.uri.shown} can't be written: {reason}; {self._what_waits()}")
-            self._clock.sleep(TICK_S)
+        try:
+            self._wait()
+        except KeyboardInterrupt:
+            self._told_what_waits = True
+            self._tell(self._what_waits())
+            raise
 
     def discard(self) -> None:
         """Remove what was put into the store when the sweep was made, as far as the store lets us."""
@@ -189,6 +180,23 @@ class StoreMirror:
             self._retry_s = self._clock.monotonic() + self._pause_s
             longest_s = PAUSE_S if self._flushing else LONGEST_PAUSE_S
             self._pause_s = min(self._pause_s * 2, longest_s)
+
+    def _wait(self) -> None:
+        self._retry_s = self._advanced_s = began_s = self._clock.monotonic()
+        told = False
+        while self.waiting():
+            self.check()
+            if not told and self._clock.monotonic() - began_s >= TELL_S:
+                told = True
+                self._tell(
+                    f"waiting for the rest to be uploaded, {FLUSH_LIMIT_S:.0f} s at most while"
+                    f" {self._store.uri.shown} takes nothing; Ctrl-C leaves it in {self._spool.path}"
+                )
+            if self._clock.monotonic() - self._advanced_s > FLUSH_LIMIT_S:
+                self._told_what_waits = True
+                reason = self._down or "it takes too long"
+                raise OutputError(f"{self._store.uri.shown} can't be written: {reason}; {self._what_waits()}")
+            self._clock.sleep(TICK_S)
 
     def _upload(self) -> None:
         with self._lock:
