@@ -49,7 +49,7 @@ class ListSink:
     def tried(self) -> Mapping[str, Mapping[FailureKind, int]]:
         return {}
 
-    def journal(self, event: str, **fields: object) -> None:
+    def journal(self, event: str, *, sync: bool = True, **fields: object) -> None:
         self.events.append(event)
 
 

@@ -1,7 +1,8 @@
 """The driver: a sequential loop that handles one event per step.
 
 Everything here happens in one thread. The pool does the waiting; the sink has persisted an outcome before the
-driver counts it. An experiment leaves the schedule for good only when the sink has settled it.
+driver counts it. A worker needn't wait for that: it has its next task first. An experiment leaves the schedule for
+good only when the sink has settled it.
 """
 
 from __future__ import annotations
@@ -45,8 +46,8 @@ class Sink(Protocol):
     def tried(self) -> Mapping[str, Mapping[FailureKind, int]]:
         """Failed attempts persisted so far, by experiment id and kind."""
 
-    def journal(self, event: str, **fields: object) -> None:
-        """Note something that isn't an outcome."""
+    def journal(self, event: str, *, sync: bool = True, **fields: object) -> None:
+        """Note something that isn't an outcome; durably, unless ``sync`` is false."""
 
 
 class Ending(StrEnum):
@@ -129,8 +130,7 @@ class Driver:
         Raises ClusterError when nothing is left that could run what remains.
         """
         while self._flights or (self._waits and not self._stopping):
-            self._staff()
-            self._dispatch()
+            self._occupy()
             event = self._pool.next_event(self._patience_s())
             if event is not None:
                 self._handle(event)
@@ -166,6 +166,11 @@ class Driver:
         return {worker: flight.task.experiment for worker, flight in self._flights.items()}
 
     # Who does what
+
+    def _occupy(self) -> None:
+        """Give work to whoever is free, workers that have to be brought up for it included."""
+        self._staff()
+        self._dispatch()
 
     def _staff(self) -> None:
         if self._stopping:
@@ -222,7 +227,8 @@ class Driver:
         self._last_cycle[worker] = task.experiment.cycle
         self._loaded[worker] = self._schedule.load_key(task)
         self._nodes.begin(worker, task.experiment.experiment_id)
-        self._note("dispatched", task, worker)
+        # Whether it was under way when the machine died changes nothing: what isn't stored runs again.
+        self._note("dispatched", task, worker, sync=False)
         self._pool.submit(worker, task.experiment, task.attempt)
 
     # What happened
@@ -257,24 +263,36 @@ class Driver:
     def _finish(self, worker: str, outcome: Outcome) -> None:
         flight, neighbours = self._land(worker)
         if isinstance(outcome, Completed):
-            outcome = outcome._replace(result=with_neighbours(outcome.result, neighbours))
-        spoiled = self._spoiled(outcome)
-        if spoiled is not None and self._retries.allows(flight.task.experiment.experiment_id, spoiled):
-            self._again(flight.task, worker, spoiled)
-        else:
-            self._settle(flight, worker, outcome)
-        if isinstance(outcome, Failed) and outcome.needs_new_worker:
+            completed = outcome._replace(result=with_neighbours(outcome.result, neighbours))
+            self._complete(flight, worker, completed)
+            return
+        self._settle(flight, worker, outcome)
+        if outcome.needs_new_worker:
             self._replace(worker, outcome.message)
         else:
             self._crew.free(worker)
+
+    def _complete(self, flight: Flight, worker: str, outcome: Completed) -> None:
+        """The worker goes on at once, and measures while this outcome is written; where what it says decides
+        whether anything more is begun, that comes first."""
+        self._crew.free(worker)
+        spoiled = self._spoiled(outcome)
+        if spoiled is not None and self._retries.allows(flight.task.experiment.experiment_id, spoiled):
+            self._again(flight.task, worker, spoiled)
+            return
+        try:
+            if not self._orders.require_publishable:
+                self._occupy()
+        finally:
+            self._settle(flight, worker, outcome)
 
     def _land(self, worker: str) -> tuple[Flight, tuple[str, ...]]:
         """The task that was on a worker, which is on it no longer, and whom it met on the node."""
         return self._flights.pop(worker), self._nodes.end(worker)
 
-    def _spoiled(self, outcome: Outcome) -> Failed | None:
+    def _spoiled(self, outcome: Completed) -> Failed | None:
         """What spoiled a completed experiment from outside, as a failure of this attempt, where that matters."""
-        if self._execution.on_contamination == "keep" or isinstance(outcome, Failed):
+        if self._execution.on_contamination == "keep":
             return None
         breakdown = outcome.result.energy_breakdown
         subtracted = breakdown.baseline_kind if breakdown is not None else None
@@ -394,10 +412,9 @@ class Driver:
             failure = Failed(Stage.QUEUE, FailureKind.NO_SUCH_GPU, why)
             self._give_up(partial(_asks, need), failure)
 
-    def _note(self, event: str, task: Task, worker: str) -> None:
-        self._sink.journal(
-            event, experiment_id=task.experiment.experiment_id, attempt=task.attempt, worker=worker
-        )
+    def _note(self, event: str, task: Task, worker: str, *, sync: bool = True) -> None:
+        experiment_id = task.experiment.experiment_id
+        self._sink.journal(event, sync=sync, experiment_id=experiment_id, attempt=task.attempt, worker=worker)
 
 
 def _asks(need: Need, task: Task) -> bool:

@@ -10,7 +10,7 @@ from ray.util.placement_group import PlacementGroup, placement_group, remove_pla
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, PlacementGroupSchedulingStrategy
 
 from llem_sweep.execution.pool import Finished, Ready, Seat
-from llem_sweep.execution.ray_actor import GpuWorker
+from llem_sweep.execution.ray_actor import GpuWorker, packed, unpacked
 from llem_sweep.execution.worker import Ran, WorkerReport, WorkerSpec
 from llem_sweep.plan.types import PlannedExperiment
 from llem_sweep.results.outcome import Failed
@@ -39,7 +39,8 @@ class RayWorker:
 
     def run(self, experiment: PlannedExperiment, attempt: int) -> None:
         """Have every process run ``experiment``."""
-        self._call([actor.run.remote(experiment, attempt) for actor in self._actors])
+        task = packed(experiment)
+        self._call([actor.run.remote(task, attempt) for actor in self._actors])
 
     def answered(self, call: Call) -> Ready | Finished | Failed | None:
         """What came of it, once every process has answered; a Failed says that the worker can't be brought up.
@@ -75,8 +76,9 @@ class RayWorker:
             reports.append(report)
         return Ready(self.seat.worker, _merged(reports))
 
-    def _ran(self, answers: list[Ran]) -> Finished:
-        (ran,) = answers
+    def _ran(self, answers: list[bytes]) -> Finished:
+        (answer,) = answers
+        ran: Ran = unpacked(answer)
         return Finished(self.seat.worker, ran.outcome, ran.loading_s)
 
     def _actor(self, rank: int, name: str, sweep: str, board: Any, simulated: bool) -> Any:

@@ -59,6 +59,7 @@ _COLUMNS = pa.schema(
         pa.field("host_took_s", pa.float64()),
     ]
 )
+_NO_SAMPLES = _COLUMNS.empty_table()
 UNASKED = Health(foreign=None)
 """Also what a driver that tells nothing answers: the two are stored alike, and mean the same."""
 _PHASES = [phase.value for phase in Phase]
@@ -82,7 +83,7 @@ def encode_timeseries(
     lengths = [len(evidence.recordings[name].samples) for name in names]
     about = _described(evidence, hz)
     if not sum(lengths):
-        return _encode(_COLUMNS.empty_table(), boards, about)
+        return _encode(_NO_SAMPLES, boards, about)
     samples = chain.from_iterable(evidence.recordings[name].samples for name in names)
     at_s, devices, phases, readings, healths, hosts = zip(*samples, strict=True)
     read = Reading(*zip(*readings, strict=True))  # type: ignore[arg-type]

@@ -142,10 +142,13 @@ class SweepFolder(SweepRecords):
         self._record_failure(experiment, attempt, stored, final=final, worker=worker)
         return stored
 
-    def journal(self, event: str, **fields: object) -> None:
-        """Add a line to the journal, durably. Raises OutputError."""
+    def journal(self, event: str, *, sync: bool = True, **fields: object) -> None:
+        """Add a line to the journal: durably or, if ``sync`` is false, with the next durable one.
+
+        Raises OutputError.
+        """
         with self._resumable():
-            self._journal.append(event, fields)
+            self._journal.append(event, fields, sync=sync)
 
     def extend(self, plan: SweepPlan, source: str) -> str:
         """Put ``plan``, which holds all of the earlier one, in its place; returns the name under which ``source``,
