@@ -15,7 +15,7 @@ from llem_sweep.clock import SystemClock
 from llem_sweep.device.nvml import list_boards
 from llem_sweep.errors import DeviceError
 from llem_sweep.execution.logs import own_log_paths
-from llem_sweep.execution.progress import WorkerState
+from llem_sweep.execution.progress import News, WorkerState
 from llem_sweep.execution.worker import Ran, Worker, WorkerReport, WorkerSpec
 from llem_sweep.plan.types import PlannedExperiment
 from llem_sweep.results.environment import BoardInfo
@@ -39,7 +39,7 @@ class GpuWorker:
         clock = SystemClock()
         self._worker = Worker(spec, clock)
         self._board = board
-        self._looked_at: str | None = None
+        self._news = News()
         clock.every(PUSH_PERIOD_S, self._push)
 
     def __repr__(self) -> str:
@@ -50,12 +50,9 @@ class GpuWorker:
         return self._worker.start(), own_log_paths()
 
     def _push(self) -> None:
-        """Tell the state, unless the experiment is another one than at the last look: such are over before anybody
-        could read of them, and the driver hears of their ends."""
         state = self._worker.state()
-        if state.experiment in (None, self._looked_at):
+        if self._news.is_in(state):
             self._board.push.remote(state)
-        self._looked_at = state.experiment
 
     def run(self, experiment: bytes, attempt: int) -> bytes:
         """Run one experiment; it and what came of it, a :class:`Ran`, are packed."""
