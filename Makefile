@@ -8,6 +8,8 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 # Apart from .venv: with the AMD binding that Zeus brings, Ray fails on machines without an AMD board.
 ZEUS := build/zeus
+# Apart as well: optimum-benchmark needs another transformers.
+OPTIMUM := build/optimum
 HAS_GPU := nvidia-smi -L 2>/dev/null | grep -q '^GPU '
 
 # An interpreter that has this package and a torch for its GPU already may take the place of .venv:
@@ -46,12 +48,12 @@ test-gpu: $(if $(filter $(BIN)/python,$(GPU_PYTHON)),$(INSTALLED)) ## the tests 
 	@grep -qE '[0-9]+ passed' build/test-gpu.log || { echo 'make test-gpu: no test ran' >&2; exit 1; }
 
 # pytest ends with 5 when it collects nothing: there may be no such test, but a failure stays a failure.
-test-extra: $(INSTALLED) ## the tests that need Debian packages (a browser, Prometheus), which must be there
+test-extra: $(INSTALLED) ## the tests that need Debian packages (Slurm), which must be there
 	@mkdir -p build; code=0; $(BIN)/pytest -m extra > build/test-extra.log 2>&1 || code=$$?; \
 	if [ $$code -eq 5 ]; then echo 'make test-extra: there are no such tests'; exit; fi; \
 	cat build/test-extra.log; exit $$code
 
-bench: $(INSTALLED) $(ZEUS)/.installed ## every benchmark, one after the other
+bench: $(INSTALLED) $(ZEUS)/.installed $(OPTIMUM)/.installed ## every benchmark, one after the other
 	@short=0; for benchmark in benchmarks/*.py; do \
 	  [ -e "$$benchmark" ] || { echo 'make bench: there are no benchmarks' >&2; exit 1; }; \
 	  echo "== $$benchmark"; \
@@ -89,4 +91,9 @@ $(INSTALLED): pyproject.toml constraints.txt | $(BIN)/pip
 
 $(ZEUS)/.installed: $(INSTALLED)
 	$(BIN)/pip install -c constraints.txt --upgrade --target $(ZEUS) zeus
+	@touch $@
+
+$(OPTIMUM)/.installed: benchmarks/optimum-constraints.txt
+	python=$$($(FIND_PYTHON)); "$$python" -m venv --clear $(OPTIMUM)
+	$(OPTIMUM)/bin/pip install -c $< optimum-benchmark
 	@touch $@

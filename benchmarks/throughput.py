@@ -62,7 +62,7 @@ def bare_loop(config: ExperimentConfig, context: LoadContext) -> Loop:
     """generate() over equal batches with equal arguments, on an equal model of its own."""
     placement = place(config, context)
     parts = load_parts(config, placement)
-    model = TorchModel(parts, placement)
+    model = TorchModel(parts, placement, context)
     requests = request_ids(config, parts.model, parts.tokenizer, parts.special)
     batches = make_batches(requests, config.pytorch.batch_size, parts.special.pad, placement.device)
     arguments = generation_arguments(config, parts.special)

@@ -208,9 +208,24 @@ def _parts() -> dict[str, Any]:
         "process_results": (
             ProcessResult(
                 process=0,
+                requests=8,
+                input_tokens=4096,
                 output_tokens=1000,
+                batch_count=1,
+                total_inference_time_sec=12.5,
+                avg_tokens_per_second=80.0,
+                total_energy_j=5000.0,
+                energy_uncertainty_j=12.0,
+                baseline_power_w=140.0,
+                energy_adjusted_j=3250.0,
+                energy_adjusted_uncertainty_j=20.0,
                 energy_per_device_j=(3000.0, 2000.0),
                 device_uuids=UUIDS,
+                identity="confirmed",
+                host_energy=None,
+                warmup_result=None,
+                window_start_s=1000.0,
+                window_end_s=1012.5,
                 start_time=START,
                 end_time=END,
             ),
@@ -221,6 +236,7 @@ def _parts() -> dict[str, Any]:
             temporal_overlap_verified=True,
             gpu_attribution_verified=True,
             warnings=("one process",),
+            overlap=1.0,
         ),
         "thermal_throttle": ThermalThrottleInfo(
             thermal=False,
@@ -270,7 +286,8 @@ def make_plan(n: int = 3, name: str = "grid", n_cycles: int = 1, **sections: Any
     given: dict[str, Any] = {
         "shared": {"model": "meta-llama/Llama-3.1-8B", "backend": "synthetic"},
         "sweep": {"synthetic.run_seconds": [float(each) for each in range(n)]},
-        "execution": ExecutionConfig(n_cycles=n_cycles),
+        # In the order of the file, so that a test can say which point is which.
+        "execution": ExecutionConfig(n_cycles=n_cycles, cycle_order="sequential"),
     }
     return plan_sweep(SweepConfig(name=name, **(given | sections)))
 

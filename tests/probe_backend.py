@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from llem_sweep.backends.protocol import BatchTally, LoadContext, LoadedModel, MarkPhase, Workload
+from llem_sweep.backends.protocol import BatchTally, Fetched, LoadContext, LoadedModel, MarkPhase, Workload
 from llem_sweep.clock import Clock
 from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.errors import BackendError
@@ -56,6 +56,12 @@ class ProbeBackend:
 
     def load_key(self, config: ExperimentConfig) -> str:
         return config.model
+
+    def fetch_key(self, config: ExperimentConfig) -> str | None:
+        return None
+
+    def fetch(self, config: ExperimentConfig) -> Fetched:
+        return Fetched(0, 0.0, already_there=True)
 
     def load(self, config: ExperimentConfig, context: LoadContext) -> LoadedModel:
         self._probe.loads.append(config.model)

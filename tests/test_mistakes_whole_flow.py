@@ -206,7 +206,8 @@ def test_a_model_whose_inference_raises_is_let_go_and_the_next_point_runs(
     probe: Probe, make_sweep: MakeSweep, tmp_path: Path
 ) -> None:
     probe.fails = frozenset({"fp16"})
-    sweep = make_sweep(backend="probe", sweep={"precision": ["fp32", "fp16", "bf16"]})
+    in_order = {"cycle_order": "sequential"}
+    sweep = make_sweep(backend="probe", sweep={"precision": ["fp32", "fp16", "bf16"]}, execution=in_order)
     result = run(sweep, tmp_path)
     assert [row["status"] for row in result.table.to_pylist()] == ["completed", "failed", "completed"]
     assert len(probe.loads) == 2, "loaded again, because it was released"

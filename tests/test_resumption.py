@@ -300,7 +300,11 @@ def probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Probe:
     return install_probe(tmp_path / "site", monkeypatch)
 
 
-PROBED: dict[str, Any] = {"backend": "probe", "sweep": {"precision": ["fp16", "bf16", "fp32"]}}
+PROBED: dict[str, Any] = {
+    "backend": "probe",
+    "sweep": {"precision": ["fp16", "bf16", "fp32"]},
+    "execution": {"cycle_order": "sequential"},
+}
 
 
 def test_failed_experiments_run_again_when_asked_to(make_sweep: MakeSweep, run: Run, probe: Probe) -> None:

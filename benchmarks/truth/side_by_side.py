@@ -19,7 +19,7 @@ from pathlib import Path
 
 from zeus.monitor import ZeusMonitor
 
-from llem_sweep.backends.protocol import BatchTally, MarkPhase
+from llem_sweep.backends.protocol import BatchTally, LoadContext, MarkPhase
 from llem_sweep.backends.synthetic import SyntheticModel
 from llem_sweep.clock import SystemClock
 from llem_sweep.device.nvml import NvmlGpu
@@ -32,6 +32,7 @@ from llem_sweep.sampling.sampler import Sampler
 from standin.truth import StandIn
 from truth.against_zeus import HIGH_W, IDLE_W, LENGTHS_S, LOW_W, PERIOD_S, Both
 
+ONE_BOARD = LoadContext(gpus=1, simulated=True, attempt=1)
 BEFORE_S = 2.0
 """Sampled before each window; in a measurement the warm-up is."""
 BASELINE_S = 5.0
@@ -87,7 +88,7 @@ def measure_both(rig: Rig, zeus: ZeusMonitor, dice: random.Random, follows: bool
     work = LoadInZeus(zeus, dice.uniform(*LENGTHS_S), wave, follows)
     with Sampler(rig.gpus, rig.clock, rig.phases) as sampler:
         rig.clock.sleep(BEFORE_S + dice.uniform(0, 0.1))
-        window = run_window(work, SyntheticModel(rig.clock, 1), rig, sampler, cycle)
+        window = run_window(work, SyntheticModel(rig.clock, ONE_BOARD), rig, sampler, cycle)
         recording, _ = cool(sampler, window, rig, 0.0)
     found = device_energy(recording.samples, window.start_s, window.end_s, recording.period_s, rig.sensors[0])
     begin_s, end_s = work.ends_s

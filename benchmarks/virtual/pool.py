@@ -10,6 +10,7 @@ from typing import NamedTuple
 from llem_sweep.clock import SimulatedClock
 from llem_sweep.errors import ClusterError
 from llem_sweep.execution.pool import Event, Finished, Left, Lost, Ready, Seat, Unfit
+from llem_sweep.execution.prefetch import FetchEnded, FetchOrder
 from llem_sweep.execution.progress import WorkerState
 from llem_sweep.execution.worker import WorkerReport
 from llem_sweep.phases import Phase
@@ -61,12 +62,14 @@ class VirtualPool:
         play: Play,
         *,
         birth_s: float = 0.0,
+        fetch_s: float = 0.0,
         unfit: tuple[str, ...] = (),
         replaceable: bool = True,
     ) -> None:
         self._clock = clock
         self._play = play
         self._birth_s = birth_s
+        self._fetch_s = fetch_s
         self._unfit = unfit
         self._replaceable = replaceable
         self._due: list[tuple[float, int, Event]] = []
@@ -78,6 +81,8 @@ class VirtualPool:
         self.stays: list[Stay] = []
         self.ended: list[str] = []
         self.wanted: list[dict[Need, int]] = []
+        self.fetched: list[tuple[str, str, float]] = []
+        """Node, key, and when."""
         self.most_in_flight = 0
 
     def later(self, at_s: float, event: Event) -> None:
@@ -142,6 +147,10 @@ class VirtualPool:
             raise ClusterError("can't be replaced")
         self._due = [due for due in self._due if getattr(due[2], "worker", None) != worker]
         heapq.heapify(self._due)
+
+    def fetch(self, order: FetchOrder) -> None:
+        self.fetched.append((order.node, order.key, self._clock.monotonic()))
+        self.later(self._clock.monotonic() + self._fetch_s, FetchEnded(order.node, order.key))
 
     def want(self, needs: Mapping[Need, int]) -> None:
         self.wanted.append(dict(needs))

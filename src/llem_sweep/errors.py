@@ -12,8 +12,11 @@
     │   └── IdentityError      computing happens on another board than the one metered
     ├── BackendError           an inference engine failed; says at which stage
     │   ├── ModelLoadError     the model or tokenizer can't be loaded
+    │   │   ├── ModelRefusedError    it doesn't exist, may not be read, or is damaged
+    │   │   └── HubUnreachableError  it isn't on this node, and the Hub can't be asked
     │   ├── GpuMemoryError     the board's or host's memory didn't suffice
     │   └── DeviceFaultError   the CUDA context is broken: the process must be replaced
+    ├── GangError              another process of the same experiment failed, or its result doesn't fit
     └── StoreError             a result can't be written or read back
         └── DamagedError       what is stored of an experiment isn't whole
 
@@ -110,12 +113,24 @@ class ModelLoadError(BackendError):
     """The model or its tokenizer can't be loaded."""
 
 
+class ModelRefusedError(ModelLoadError):
+    """The model doesn't exist, may not be read, lacks files or is damaged: trying again changes nothing."""
+
+
+class HubUnreachableError(ModelLoadError):
+    """The node doesn't hold the model and can't ask the Hub for it now."""
+
+
 class GpuMemoryError(BackendError):
     """The memory of the board (or of the host, off the board) didn't suffice."""
 
 
 class DeviceFaultError(BackendError):
     """The device context is broken; nothing more can run in this process."""
+
+
+class GangError(LlemSweepError):
+    """Another process of the same experiment failed, or the processes' results don't belong together."""
 
 
 class StoreError(LlemSweepError):

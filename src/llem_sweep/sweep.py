@@ -14,20 +14,26 @@ from llem_sweep.clock import Clock, SystemClock
 from llem_sweep.config.contents import digest, is_local
 from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.config.identity import config_hash, experiment_id
-from llem_sweep.config.sweep import SweepConfig
+from llem_sweep.config.sweep import ExecutionConfig, SweepConfig
 from llem_sweep.errors import ConfigError, LlemSweepError, NoGpuError, ResumeError
 from llem_sweep.execution.connect import open_cluster, wanted_address
 from llem_sweep.execution.driver import Ending, Orders
 from llem_sweep.execution.execute import baselines_s, execute
 from llem_sweep.execution.inline import local_shape
+from llem_sweep.execution.job import refuse_unpacked
 from llem_sweep.execution.progress import FailureNote, Progress, SweepView
+from llem_sweep.execution.rehearsal import expected_runs
 from llem_sweep.execution.tally import Tally
 from llem_sweep.execution.worker import WorkerSpec, device_environment_restored, open_rig
 from llem_sweep.harness.assembly import Measured
 from llem_sweep.harness.facts import ModelCatalogue
 from llem_sweep.harness.measure import measure
 from llem_sweep.plan.admission import admit
+from llem_sweep.plan.efficiency import Efficiency
+from llem_sweep.plan.estimates import Estimates
 from llem_sweep.plan.expand import plan_sweep
+from llem_sweep.plan.forecast import Forecast, boards_at_work, forecast
+from llem_sweep.plan.need import need_of
 from llem_sweep.plan.types import (
     Admission,
     ClusterShape,
@@ -63,6 +69,8 @@ class SweepResult(NamedTuple):
     warnings: tuple[str, ...]
     unpublishable: tuple[str, ...] = ()
     """Folders of the results that had to be publishable and aren't."""
+    efficiency: Efficiency | None = None
+    """How near to the least possible time this run came; None where nothing ran."""
 
     @property
     def exit_code(self) -> int:
@@ -78,6 +86,8 @@ class DryRun(NamedTuple):
     plan: SweepPlan
     admission: Admission
     cluster: ClusterShape
+    forecast: Forecast | None = None
+    """What the admitted experiments will take; None when there are none."""
 
 
 class SilentView:
@@ -147,7 +157,8 @@ def run_sweep(
             message=view.message,
         ) as cluster:
             _tell(view, *adopt(folder, step, cluster.shape))
-            admission = _admit(waiting, cluster.shape, clock, allow_remote_code)
+            catalogue = ModelCatalogue(clock, platform.node() or "localhost", cluster.describe)
+            admission = _admit(waiting, cluster.shape, catalogue, allow_remote_code)
             if not folder.settled():
                 _require_work(admission)
             tally = _tally(folder, admission, clock, view)
@@ -155,10 +166,14 @@ def run_sweep(
                 waiting.execution,
                 require_publishable=require_publishable,
                 completed_before=tally.done > 0,
+                fetch_key=None if settings.inline else catalogue.fetch_key,
                 baseline_s=baselines_s(admission.admitted),
             )
-            ending = execute(admission.admitted, cluster, folder, orders, clock, tally)
-        return _finish(folder, admission.refused, ending, require_publishable)
+            estimates = Estimates(catalogue.load_key, catalogue.facts)
+            ending = execute(admission.admitted, cluster, folder, orders, clock, tally, estimates)
+            boards = boards_at_work(admission.admitted, cluster.shape, waiting.execution)
+            reached = tally.efficiency(boards)
+        return _finish(folder, admission.refused, ending, require_publishable)._replace(efficiency=reached)
 
 
 def dry_run(
@@ -180,7 +195,9 @@ def dry_run(
     else:
         with open_cluster(plan.name, clock, address=address) as cluster:
             shape = cluster.shape
-    return DryRun(plan, _admit(plan, shape, clock, allow_remote_code), shape)
+    catalogue = ModelCatalogue(clock, platform.node() or "localhost")
+    admission = _admit(plan, shape, catalogue, allow_remote_code)
+    return DryRun(plan, admission, shape, _forecast(admission, shape, plan.execution, catalogue))
 
 
 def report_sweep(folder: str | Path) -> SweepResult:
@@ -192,8 +209,11 @@ def run_experiment(config: ExperimentConfig, *, simulate_gpus: bool = False) -> 
     """Measure one configuration in this process, without Ray: ``(result, timeseries_parquet)``.
 
     The boards are the first ``config.gpus`` that this process may use, or simulated ones; a CUDA that this
-    call is the first to start keeps to them in this process. Raises DeviceError or BackendError.
+    call is the first to start keeps to them in this process. Raises DeviceError or BackendError, and ConfigError
+    for a configuration that asks for several processes.
     """
+    if (processes := need_of(config).processes) > 1:
+        raise ConfigError(f"num_processes: {processes} need processes of their own: use run_sweep()")
     node = platform.node() or "localhost"
     simulated = tuple(range(config.gpus)) if simulate_gpus else None
     spec = WorkerSpec(f"{node}/inline", node, config.gpus, simulated, baseline_s=0.0, takes_first=True)
@@ -217,6 +237,7 @@ def _open_folder(
     if resume is not None:
         folder = SweepFolder.open(resume, clock)
     elif sweep is not None:
+        refuse_unpacked(output)
         folder = SweepFolder.create(output, plan_sweep(sweep), asked, sweep.source, clock)
     else:
         raise ConfigError("nothing to run: give a sweep, or a folder to resume")
@@ -240,9 +261,18 @@ def _tell(view: SweepView, *texts: str) -> None:
         view.message(text)
 
 
-def _admit(plan: SweepPlan, shape: ClusterShape, clock: Clock, allow_remote_code: bool) -> Admission:
-    facts = ModelCatalogue(clock).facts
-    return admit(plan, shape, facts, allow_remote_code=allow_remote_code, backends=backend_names())
+def _admit(
+    plan: SweepPlan, shape: ClusterShape, catalogue: ModelCatalogue, allow_remote_code: bool
+) -> Admission:
+    return admit(plan, shape, catalogue.facts, allow_remote_code=allow_remote_code, backends=backend_names())
+
+
+def _forecast(
+    admission: Admission, shape: ClusterShape, execution: ExecutionConfig, catalogue: ModelCatalogue
+) -> Forecast | None:
+    estimates = Estimates(catalogue.load_key, catalogue.facts)
+    expected = expected_runs(admission.admitted, shape, execution, estimates)
+    return forecast(admission.admitted, shape, execution, estimates, expected)
 
 
 def _require_work(admission: Admission) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from huggingface_hub import close_session, constants
 from transformers import AutoConfig
 
+from hub_server import Hub, serving
 from llem_sweep.backends.pytorch.loading import from_config, load_parts
 from llem_sweep.backends.pytorch.model import TorchModel
 from llem_sweep.backends.pytorch.placement import place
@@ -102,6 +104,22 @@ def load() -> Load:
             return sequences
 
         parts.model.generate = watched  # type: ignore[assignment]
-        return Watched(TorchModel(parts, placement), calls)
+        return Watched(TorchModel(parts, placement, ON_CPU), calls)
 
     return watch
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A Hub on this machine, which this process's clients ask, with an empty cache below ``tmp_path``."""
+    with serving() as hub:
+        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+        template = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.delenv("HF_TOKEN", raising=False)
+        # transformers keeps a client, and with it the address of an earlier test's Hub.
+        monkeypatch.setattr("transformers.utils.hub._hf_api", None)
+        yield hub
+        close_session()

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from llem_sweep.backends.protocol import LoadContext
+from llem_sweep.backends.protocol import Fetched, LoadContext
 from llem_sweep.backends.synthetic import SyntheticBackend, batch_sizes
 from llem_sweep.clock import SimulatedClock, SystemClock
 from llem_sweep.config.experiment import ExperimentConfig
+from llem_sweep.config.options import Parallelism
 from llem_sweep.errors import BackendError, GpuMemoryError, ModelLoadError
 from llem_sweep.phases import Phase
 
@@ -115,6 +116,7 @@ from llem_sweep.backends.protocol import LoadContext
 from llem_sweep.backends.registry import create_backend
 from llem_sweep.clock import SystemClock
 from llem_sweep.config.experiment import ExperimentConfig
+from llem_sweep.config.options import Parallelism
 config = ExperimentConfig(model="m", backend="synthetic", synthetic={"fail_at": "die"})
 model = create_backend("synthetic", SystemClock()).load(config, LoadContext(0, False, 1))
 print("torch" in sys.modules or "transformers" in sys.modules, flush=True)
@@ -125,3 +127,37 @@ print("alive", flush=True)
         [sys.executable, "-c", program], capture_output=True, text=True, env=dict(os.environ), check=False
     )
     assert (done.returncode, done.stdout.split()) == (1, ["False"]), done.stderr
+
+
+def test_fetching_takes_its_time_once() -> None:
+    clock = SimulatedClock()
+    backend = SyntheticBackend(clock)
+    config = make(fetch_seconds=30.0)
+    begun_s = clock.monotonic()
+    assert backend.fetch(config) == Fetched(0, 30.0, already_there=False)
+    assert backend.fetch(config).already_there
+    assert clock.monotonic() - begun_s == 30.0
+
+
+def test_a_fetch_that_fails_makes_loading_fail_too() -> None:
+    backend = SyntheticBackend(SimulatedClock())
+    config = make(fail_at="fetch")
+    assert backend.fetch_key(config) is not None
+    with pytest.raises(ModelLoadError, match="fail_at is fetch"):
+        backend.fetch(config)
+    with pytest.raises(ModelLoadError, match="fail_at is fetch"):
+        backend.load(config, LoadContext(gpus=1, simulated=True, attempt=1))
+
+
+def test_processes_share_the_requests_or_each_runs_all_of_them() -> None:
+    config = make(n=10, output_tokens=7)
+    backend = SyntheticBackend(SimulatedClock())
+
+    def ran(rank: int, parallelism: Parallelism) -> tuple[int, int]:
+        context = FIRST._replace(rank=rank, size=4, parallelism=parallelism)
+        workload = backend.load(config, context).prepare(config)
+        tallies = [workload.run_batch(index, lambda phase: None) for index in range(workload.batches)]
+        return sum(tally.requests for tally in tallies), sum(tally.output_tokens for tally in tallies)
+
+    assert [ran(rank, "data") for rank in range(4)] == [(3, 21), (3, 21), (2, 14), (2, 14)]
+    assert [ran(rank, "tensor") for rank in range(4)] == [(10, 70)] * 4

@@ -6,6 +6,7 @@ import pytest
 
 from factories import make_plan
 from llem_sweep.cli.render_plan import dry_run_report
+from llem_sweep.plan.forecast import Forecast, Range
 from llem_sweep.plan.types import (
     Admission,
     ClusterShape,
@@ -53,6 +54,23 @@ def test_simulated_boards_are_called_so(grid_plan: SweepPlan, printed: Printed, 
     assert "2 simulated GPUs on 1 node" in text
     (line,) = [line for line in text.splitlines() if line.startswith("  here")]
     assert "imulated" in line
+
+
+def test_the_forecast_is_a_range_with_the_least_possible_beside_it(
+    grid_plan: SweepPlan, printed: Printed
+) -> None:
+    forecast = Forecast(Range(1800, 3600, 7200), 3000, 7, Range(1e6, 5e6, 2e7))
+    text = printed(dry_run_report(dry(grid_plan)._replace(forecast=forecast)))
+    assert (
+        "Expected: about 1 h 00 min (30 min 00 s to 2 h 00 min), with 7 loads; at best 50 min 00 s with the same"
+        " estimates\nEnergy of the boards: about 5.00 MJ (1.00 MJ to 20.0 MJ)\n" in text
+    )
+    text = printed(
+        dry_run_report(dry(grid_plan)._replace(forecast=forecast._replace(energy_j=None, loads=1)))
+    )
+    assert "with 1 load;" in text
+    assert "Energy of the boards: –\n" in text
+    assert "Expected" not in printed(dry_run_report(dry(grid_plan))), "nothing can run"
 
 
 def test_no_gpu_at_all_is_said(grid_plan: SweepPlan, printed: Printed) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from factories import UUIDS, make_board, make_environment, make_plan
 from llem_sweep.cli.render_summary import FAILURES_SHOWN, summary_report
+from llem_sweep.plan.efficiency import Efficiency
 from llem_sweep.plan.types import Refusal, RefusedExperiment, SkippedPoint, SweepPlan
 from llem_sweep.results.warnings import REMEDIES, MeasurementWarning, WarningCode
 from llem_sweep.sweep import SweepResult
@@ -34,6 +35,23 @@ def test_every_experiment_has_its_figures(make_sweep_result: MakeResult, printed
     for figure in ("80.0", "5.00", "5.00 kJ", "0.24 %", "3.25 kJ", "measured"):
         assert figure in row
     assert "4 of 4 experiments completed\n" in text
+
+
+def test_the_efficiency_reached_is_stated_where_something_ran(
+    make_sweep_result: MakeResult, printed: Printed
+) -> None:
+    reached = Efficiency(
+        wall_s=4000, bound_s=3600, boards=8, loads=13, busy_share=0.934, least_busy_share=0.88
+    )
+    text = printed(summary_report(make_sweep_result()._replace(efficiency=reached), 140))
+    assert (
+        "Took 1 h 06 min, at best 1 h 00 min (efficiency 90 %); 13 loads; busy 93 % of the time, the worker"
+        " least used 88 %\n" in text
+    )
+    alone = reached._replace(boards=1, loads=1)
+    text = printed(summary_report(make_sweep_result()._replace(efficiency=alone), 140))
+    assert "1 load; busy 93 % of the time\n" in text
+    assert "Took" not in printed(summary_report(make_sweep_result(), 140))
 
 
 def test_eighty_columns_are_enough(make_sweep_result: MakeResult, printed: Printed) -> None:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 from pydantic import ValidationError
 
 from llem_sweep.config.experiment import ExperimentConfig
+from llem_sweep.config.identity import config_hash
+from llem_sweep.config.load import load_sweep
+from llem_sweep.plan.expand import plan_sweep
+from llem_sweep.plan.need import Need, need_of
 
 
 def test_options_of_beams_need_beams() -> None:
@@ -20,3 +27,56 @@ def test_the_least_output_fits_into_the_most() -> None:
         ExperimentConfig.model_validate(
             {"model": "m", "max_output_tokens": 8, "decoder": {"min_new_tokens": 9}}
         )
+
+
+def gang(backend: str = "pytorch", **fields: Any) -> ExperimentConfig:
+    options = {name: fields.pop(name) for name in ("num_processes", "parallelism") if name in fields}
+    return ExperimentConfig.model_validate({"model": "m", "backend": backend, backend: options} | fields)
+
+
+@pytest.mark.parametrize("backend", ["pytorch", "synthetic"])
+def test_several_processes_have_one_board_each_at_most(backend: str) -> None:
+    with pytest.raises(ValidationError, match="counts the GPUs of each process"):
+        gang(backend, num_processes=2, gpus=2)
+    assert need_of(gang(backend, num_processes=4, gpus=1)) == Need(1, 4, "data")
+    assert need_of(gang(backend, num_processes=4, gpus=0)).boards == 0
+
+
+def test_a_divided_model_needs_several_processes() -> None:
+    with pytest.raises(ValidationError, match="num_processes to 2 or more"):
+        gang(parallelism="tensor")
+    assert need_of(gang(num_processes=2, parallelism="tensor")) == Need(1, 2, "tensor")
+
+
+def test_processes_that_share_requests_have_one_each_at_least() -> None:
+    with pytest.raises(ValidationError, match="n is 3, fewer requests than the 4 processes"):
+        gang(num_processes=4, n=3)
+    with pytest.raises(ValidationError, match="n is 3, fewer requests than the 4 processes"):
+        gang(num_processes=4, dataset={"n": 3})
+    assert gang(num_processes=4, n=4).n == 4
+    assert gang(num_processes=4, n=3, parallelism="tensor").n == 3
+
+
+def test_processes_of_another_backend_do_not_matter() -> None:
+    config = ExperimentConfig.model_validate(
+        {"model": "m", "backend": "synthetic", "gpus": 4, "n": 1, "pytorch": {"num_processes": 2}}
+    )
+    assert need_of(config) == Need(4)
+
+
+def test_one_process_is_the_identity_that_experiments_had_before_there_could_be_more() -> None:
+    plain = ExperimentConfig(model="m")
+    spelled = gang(num_processes=1, parallelism="data")
+    assert config_hash(spelled, {}) == config_hash(plain, {}) == "59a649cf3ac6ec3d"
+    assert config_hash(gang(num_processes=2), {}) != config_hash(plain, {})
+    assert config_hash(gang(num_processes=2, parallelism="tensor"), {}) != config_hash(
+        gang(num_processes=2), {}
+    )
+
+
+def test_a_file_may_divide_a_model_over_processes(tmp_path: Path) -> None:
+    grid = tmp_path / "grid.yaml"
+    grid.write_text(
+        "model: acme/m\npytorch: {num_processes: 4}\nsweep: {pytorch.parallelism: [data, tensor]}\n"
+    )
+    assert len(plan_sweep(load_sweep(grid)).experiments) == 2

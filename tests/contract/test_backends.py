@@ -65,6 +65,14 @@ def test_a_model_is_described_without_loading_it(name: str, backend: Backend) ->
     assert backend.describe(make(name)).problem is None
 
 
+def test_what_has_no_key_to_fetch_by_is_there(name: str, backend: Backend) -> None:
+    assert backend.fetch_key(make(name)) is None
+    assert backend.fetch(make(name)).already_there
+    far = make(name, model="acme/far", synthetic={"fetch_seconds": 2.0})
+    assert backend.fetch_key(far) == backend.fetch_key(far.model_copy(update={"n": 9, "gpus": 2}))
+    assert backend.fetch_key(far) is not None
+
+
 def test_a_simulated_worker_computes_on_no_real_board(model: LoadedModel) -> None:
     assert model.device_uuids == ()
     assert model.off_board is False

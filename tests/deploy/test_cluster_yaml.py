@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ import yaml
 from jsonschema import ValidationError
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-ROOT = Path(__file__).parents[2]
+from deploy_files import ROOT, pins, ray_environment
 
 
 @pytest.fixture(scope="module")
@@ -56,13 +55,8 @@ def test_every_node_installs_the_package_from_the_pins_that_are_mounted(prepared
 
 
 def test_the_images_hold_the_ray_that_is_pinned(written: dict[str, Any]) -> None:
-    pins = dict(
-        line.split("==")
-        for line in (ROOT / "constraints.txt").read_text().splitlines()
-        if not line.startswith("#")
-    )
     for image in (written["docker"]["head_image"], written["docker"]["worker_image"]):
-        assert image.startswith(f"rayproject/ray:{pins['ray']}-py311-")
+        assert image.startswith(f"rayproject/ray:{pins()['ray']}-py311-")
 
 
 def test_stopped_nodes_are_not_kept_and_the_dashboard_stays_on_localhost(prepared: dict[str, Any]) -> None:
@@ -73,9 +67,10 @@ def test_stopped_nodes_are_not_kept_and_the_dashboard_stays_on_localhost(prepare
 
 
 def test_every_node_has_the_same_authentication_and_health_checks(written: dict[str, Any]) -> None:
-    shared = written["docker"]["run_options"]
-    assert "--env=RAY_AUTH_MODE=token" in shared
-    assert sum(option.startswith("--env=RAY_health_check_") for option in shared) == 4
+    options = [
+        option.removeprefix("--env=") for option in written["docker"]["run_options"] if "--env=" in option
+    ]
+    assert dict(option.split("=") for option in options) == ray_environment()
     assert not {"head_run_options", "worker_run_options"} & set(written["docker"])
 
 

@@ -17,6 +17,7 @@ from llem_sweep.execution.pool import Event
 from llem_sweep.execution.progress import FailureNote, Progress
 from llem_sweep.execution.schedule import Schedule, Task
 from llem_sweep.execution.tally import Tally
+from llem_sweep.plan.estimates import Estimates
 from llem_sweep.plan.types import ClusterShape, NodeShape, PlannedExperiment
 from llem_sweep.results.outcome import Completed, FailureKind, Outcome
 from virtual.pool import Act, VirtualPool
@@ -49,7 +50,10 @@ class ListSink:
     def tried(self) -> Mapping[str, Mapping[FailureKind, int]]:
         return {}
 
-    def journal(self, event: str, *, sync: bool = True, **fields: object) -> None:
+    def journal(self, event: str, **fields: object) -> None:
+        self.events.append(event)
+
+    def mention(self, event: str, **fields: object) -> None:
         self.events.append(event)
 
 
@@ -89,6 +93,8 @@ class Bench(NamedTuple):
     view: LastView
     clock: SimulatedClock
     ending: Ending
+    tally: Tally
+    estimates: Estimates
 
     @property
     def finished(self) -> bool:
@@ -116,6 +122,7 @@ def drive() -> Drive:
         sink: ListSink | None = None,
         interrupt_at_s: tuple[float, ...] = (),
         require_publishable: bool = False,
+        fetches: bool = False,
         **pool_options: Any,
     ) -> Bench:
         clock, completed = SimulatedClock(start_s=0.0), make_result(neighbours=())
@@ -135,10 +142,13 @@ def drive() -> Drive:
         # The order of dispatch is fixed unless a test says otherwise.
         settings = execution or ExecutionConfig(cycle_order="interleaved")
         tasks = [Task(experiment, 1) for experiment in experiments]
-        orders = Orders(settings, require_publishable=require_publishable)
+        fetch_key = (lambda config: config.model) if fetches else None
+        orders = Orders(settings, require_publishable=require_publishable, fetch_key=fetch_key)
         shape = ClusterShape(nodes, startable=startable)
-        ending = Driver(Schedule(tasks), shape, pool, sink, orders, clock, tally, interrupts).run()
-        return Bench(pool, sink, view, clock, ending)
+        estimates = Estimates(lambda config: config.model)
+        schedule = Schedule(tasks, settings, estimates)
+        ending = Driver(schedule, shape, pool, sink, orders, clock, tally, interrupts).run()
+        return Bench(pool, sink, view, clock, ending, tally, estimates)
 
     return run
 

@@ -145,7 +145,7 @@ def test_without_any_usable_worker_the_sweep_stops_and_says_why(drive: Drive) ->
 
 def test_gaps_between_experiments_and_cycles_are_kept(drive: Drive) -> None:
     experiments = [planned("a", 1), planned("b", 1), planned("a", 2)]
-    execution = ExecutionConfig(experiment_gap_seconds=2, cycle_gap_seconds=7)
+    execution = ExecutionConfig(cycle_order="interleaved", experiment_gap_seconds=2, cycle_gap_seconds=7)
     bench = drive(experiments, nodes=(ONE,), execution=execution)
     starts = [start_s for *_, start_s in bench.pool.submitted]
     assert starts == pytest.approx([0.0, 3.0, 11.0], abs=0.3)
@@ -243,3 +243,21 @@ def test_nothing_more_is_begun_after_a_result_that_is_not_publishable_as_it_had_
     assert bench.ending is Ending.UNPUBLISHABLE
     assert [each.experiment for each in bench.sink.kept] == ["a-1", "b-1"]
     assert any("short_window: 2 s" in message for message in bench.view.messages)
+
+
+def test_what_completes_is_kept_with_its_load_for_the_closing_table(drive: Drive) -> None:
+    script = {("a-1", 1): Script(take_s=9.0, load_s=5.0), ("b-1", 1): Script(take_s=7.0, load_s=6.0)}
+    bench = drive([planned("a", 1), planned("a", 2), planned("b", 1)], nodes=(ONE,), script=script)
+    reached = bench.tally.efficiency(1)
+    assert reached is not None
+    assert reached.loads == 2
+    assert reached.bound_s == pytest.approx(4 + 1 + 1 + 5 + 6)
+    assert reached.share == pytest.approx(1, abs=0.05)
+    assert reached.busy_share == pytest.approx(1, abs=0.05)
+
+
+def test_the_schedule_learns_from_what_completes_and_nothing_from_what_fails(drive: Drive) -> None:
+    broken = Script(take_s=500.0, outcome=Failed(Stage.RUN, FailureKind.ERROR, "boom"))
+    bench = drive([planned("a", 1), planned("a", 2), planned("b", 1)], script={("b-1", 1): broken})
+    assert bench.estimates.recorded == ["a", "a"]
+    assert bench.estimates.measured_s("a") == pytest.approx(1.0, abs=0.1)

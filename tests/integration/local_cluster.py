@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ray.cluster_utils import Cluster
+from ray.experimental import internal_kv
 
 from llem_sweep.execution.ray_cluster import HEALTH_CHECKS
 
@@ -59,8 +60,12 @@ class LocalCluster:
             if driver.poll() is None:
                 driver.kill()
                 driver.communicate()
+        # What Ray's test cluster forgets is forgotten for the whole process, another connection included.
+        kept: Any = internal_kv.global_gcs_client
         shutdown: Callable[[], None] = self._cluster.shutdown
         shutdown()
+        if kept is not None:
+            internal_kv._initialize_internal_kv(kept)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

@@ -63,6 +63,8 @@ def test_each_result_carries_the_energy_of_its_own_board(
         synthetic={"run_seconds": WINDOW_S},
         baseline={"duration_seconds": 1},
         sweep={"synthetic.output_tokens": list(range(1, 1 + len(expected)))},
+        # Whoever is up takes the next one: else a worker that is up late had better not load at all.
+        execution={"cycle_order": "sequential"},
     )
     results = sweep_on_boards(grid, tmp_path / "out", standin_folder, ray_folder, visible)
     assert len(results) == len(expected)

@@ -56,8 +56,8 @@ def test_plain_experiments_are_admitted_in_order() -> None:
         ({"lora": {"adapter_id": "a/b"}}, ["lora: adapter_id=a/b: LoRA"]),
         ({"passthrough_kwargs": {"x": 1}}, ["passthrough_kwargs: x=1"]),
         (
-            {"pytorch": {"num_processes": 2, "prompt_lookup_num_tokens": 3}},
-            ["num_processes", "prompt_lookup"],
+            {"pytorch": {"torch_compile": True, "prompt_lookup_num_tokens": 3}},
+            ["torch_compile", "prompt_lookup"],
         ),
     ],
 )
@@ -99,6 +99,47 @@ def test_faults_that_take_the_process_need_one_of_their_own(fault: str) -> None:
     assert "--inline" in refused[1]
     assert refusal(point) is None
     assert refusal({"backend": "synthetic", "synthetic": {"fail_at": "oom"}}, cluster=inline) is None
+
+
+def test_processes_are_counted_against_the_boards_of_one_node() -> None:
+    assert refusal({"pytorch": {"num_processes": 4}}) is None
+    assert refusal({"pytorch": {"num_processes": 5}}) == (
+        Refusal.NO_SUCH_GPU,
+        "gpus: 1 × pytorch.num_processes: 5 takes 5 GPUs on one node, but big has 4 of H100; small has 1 of L4",
+    )
+    assert refusal({"gpus": 0, "pytorch": {"num_processes": 5}}) is None
+    assert refusal({"backend": "synthetic", "pytorch": {"num_processes": 5}}) is None
+
+
+def test_processes_need_processes_of_their_own() -> None:
+    refused = refusal(
+        {"backend": "synthetic", "synthetic": {"num_processes": 2}}, cluster=CLUSTER._replace(inline=True)
+    )
+    assert refused is not None
+    assert "synthetic.num_processes: 2" in refused[1]
+    assert "--inline" in refused[1]
+
+
+def test_a_model_without_a_plan_to_divide_it_is_refused_where_that_is_known() -> None:
+    tensor = {"pytorch": {"num_processes": 2, "parallelism": "tensor"}}
+    refused = refusal(tensor, facts=ModelFacts(tensor_plan=False))
+    assert refused is not None
+    assert "no plan by which to divide it" in refused[1]
+    assert refusal(tensor, facts=ModelFacts(tensor_plan=True, divided_heads=4)) is None
+    refused = refusal(tensor, facts=ModelFacts(tensor_plan=True, divided_heads=3))
+    assert refused is not None
+    assert "can't share the 3 key-value heads" in refused[1]
+    assert refusal(tensor, facts=UNKNOWN) is None
+    assert refusal({"pytorch": {"num_processes": 2}}, facts=ModelFacts(tensor_plan=False)) is None
+
+
+def test_weights_fit_one_board_in_data_mode_and_all_boards_in_tensor_mode() -> None:
+    facts = ModelFacts(weight_bytes=2 * WHOLE_BOARD)
+    assert refusal({"pytorch": {"num_processes": 2, "parallelism": "tensor"}}, facts=facts) is None
+    refused = refusal({"pytorch": {"num_processes": 2}}, facts=facts)
+    assert refused is not None
+    assert refused[0] is Refusal.TOO_LARGE
+    assert "1 of the largest boards" in refused[1]
 
 
 def test_one_process_serves_boards_of_one_width() -> None:
@@ -178,6 +219,15 @@ def test_the_largest_fitting_board_counts() -> None:
 
 def test_a_model_that_cannot_be_used_is_refused_with_the_backends_reason() -> None:
     assert refusal({}, facts=ModelFacts(problem="no config.json")) == (Refusal.UNSUPPORTED, "no config.json")
+
+
+def test_a_model_that_a_node_cant_have_may_be_on_another() -> None:
+    absent = ModelFacts(absent="no Hub", absent_on=frozenset({"big"}))
+    assert refusal({}, facts=absent) is None
+    nowhere = absent._replace(absent_on=frozenset({"big", "small", "elsewhere"}))
+    assert refusal({}, facts=nowhere) == (Refusal.UNSUPPORTED, "no Hub")
+    growing = CLUSTER._replace(startable=(NodeShape("kind", 8, 8.0),))
+    assert refusal({}, facts=nowhere, cluster=growing) is None
 
 
 def test_facts_are_asked_once_a_point_and_only_where_they_matter() -> None:

@@ -10,11 +10,11 @@ from llem_sweep.plan.expand import plan_sweep
 
 
 def order(points: int, **settings: Any) -> list[tuple[int, int]]:
-    return list(run_order(points, ExecutionConfig(**settings), "0123456789abcdef"))
+    return list(run_order(["x"] * points, ExecutionConfig(**settings), "0123456789abcdef"))
 
 
 def test_sequential_repeats_a_point_before_the_next() -> None:
-    assert order(2, n_cycles=2) == [(0, 1), (0, 2), (1, 1), (1, 2)]
+    assert order(2, n_cycles=2, cycle_order="sequential") == [(0, 1), (0, 2), (1, 1), (1, 2)]
 
 
 def test_interleaved_goes_through_all_points_in_each_cycle() -> None:
@@ -28,6 +28,33 @@ def test_each_shuffled_cycle_is_a_full_permutation_of_its_own() -> None:
     assert all(sorted(points) == list(range(30)) for points in cycles)
     assert cycles[0] != cycles[1] != cycles[2]
     assert cycles[0] != list(range(30))
+
+
+def test_blocked_is_the_default_and_permutes_each_cycle_of_one_model_after_the_other() -> None:
+    models = ["b", "a"] * 20
+    runs = list(run_order(models, ExecutionConfig(n_cycles=2), "0123456789abcdef"))
+    assert [(models[point], cycle) for point, cycle in runs] == [
+        *(("b", 1),) * 20,
+        *(("b", 2),) * 20,
+        *(("a", 1),) * 20,
+        *(("a", 2),) * 20,
+    ]
+    blocks = [[point for point, _ in runs[start : start + 20]] for start in range(0, 80, 20)]
+    assert sorted(blocks[0]) == sorted(blocks[1]) == list(range(0, 40, 2))
+    assert blocks[0] != blocks[1]
+    assert blocks[0] != sorted(blocks[0])
+
+
+def test_longest_first_is_planned_as_interleaved() -> None:
+    assert order(3, n_cycles=2, cycle_order="longest_first") == order(
+        3, n_cycles=2, cycle_order="interleaved"
+    )
+
+
+@pytest.mark.parametrize("cycle_order", ["blocked", "shuffled"])
+def test_a_permuted_order_is_the_same_every_time(cycle_order: str) -> None:
+    assert order(30, cycle_order=cycle_order) == order(30, cycle_order=cycle_order)
+    assert order(30, cycle_order=cycle_order, shuffle_seed=1) != order(30, cycle_order=cycle_order)
 
 
 def test_a_seed_fixes_the_order_and_another_changes_it() -> None:

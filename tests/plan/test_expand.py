@@ -17,7 +17,8 @@ from llem_sweep.plan.types import SweepPlan
 
 
 def sweep(**parts: Any) -> SweepConfig:
-    return SweepConfig.model_validate({"shared": {"model": "x"}} | parts)
+    in_order = {"cycle_order": "sequential"}
+    return SweepConfig.model_validate({"shared": {"model": "x"}, "execution": in_order} | parts)
 
 
 def plan(**parts: Any) -> SweepPlan:

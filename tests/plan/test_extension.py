@@ -15,7 +15,10 @@ from llem_sweep.plan.types import SweepPlan
 
 
 def plan(name: str = "grid", **sections: Any) -> SweepPlan:
-    given: dict[str, Any] = {"shared": {"model": "org/m", "backend": "synthetic"}}
+    given: dict[str, Any] = {
+        "shared": {"model": "org/m", "backend": "synthetic"},
+        "execution": {"cycle_order": "sequential"},
+    }
     return plan_sweep(SweepConfig.model_validate({"name": name} | given | sections))
 
 
@@ -95,7 +98,8 @@ def test_what_follows_from_a_varied_field_is_no_column_of_its_own() -> None:
 
 
 def test_more_cycles_are_added_to_the_points_of_the_file_and_fewer_take_none_away() -> None:
-    few, many = plan(sweep={"n": [1, 2]}), plan(sweep={"n": [2, 3]}, execution={"n_cycles": 3})
+    thrice = {"n_cycles": 3, "cycle_order": "sequential"}
+    few, many = plan(sweep={"n": [1, 2]}), plan(sweep={"n": [2, 3]}, execution=thrice)
     grown = extend_plan(few, many)
     assert [(each.varied["n"], each.cycle) for each in grown.left] == [(1, 1)]
     assert len(grown.added) == 5

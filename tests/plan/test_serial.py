@@ -40,6 +40,12 @@ def test_a_plan_comes_back_from_json_equal() -> None:
     assert plan_to_json(after) == plan_to_json(before)
 
 
+def test_a_plan_that_names_no_order_is_one_of_those_whose_default_was_sequential() -> None:
+    document = json.loads(plan_to_json(plan(execution={"n_cycles": 2})))
+    assert document["execution"].pop("cycle_order") == "blocked"
+    assert plan_from_json(json.dumps(document)).execution.cycle_order == "sequential"
+
+
 def edited(change: Callable[[Any], object]) -> str:
     document = json.loads(plan_to_json(plan()))
     change(document)

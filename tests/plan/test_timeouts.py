@@ -44,3 +44,11 @@ def test_the_synthetic_backend_gets_the_time_it_is_told_to_take() -> None:
 
 def test_download_and_load_do_not_count() -> None:
     assert timeout_s(backend="synthetic", synthetic={"load_seconds": 9000}) == LEAST_TIMEOUT_S
+
+
+def test_processes_that_share_the_requests_have_less_to_do_and_those_that_share_the_model_all_of_it() -> None:
+    fields = {"n": 400, "max_output_tokens": 1024}
+    alone = timeout_s(**fields)
+    assert timeout_s(**fields, pytorch={"num_processes": 4}) < alone
+    assert timeout_s(**fields, pytorch={"num_processes": 4}) == timeout_s(**fields | {"n": 100})
+    assert timeout_s(**fields, pytorch={"num_processes": 4, "parallelism": "tensor"}) == alone

@@ -7,7 +7,8 @@ from llem_sweep.plan.expand import plan_sweep
 
 
 def varied(**parts: Any) -> list[dict[str, Any]]:
-    plan = plan_sweep(SweepConfig.model_validate({"shared": {"model": "x"}} | parts))
+    in_order = {"cycle_order": "sequential"}
+    plan = plan_sweep(SweepConfig.model_validate({"shared": {"model": "x"}, "execution": in_order} | parts))
     return [experiment.varied for experiment in plan.experiments]
 
 

@@ -20,7 +20,7 @@ def failure(planned: PlannedExperiment, attempt: int = 1, final: bool = True, **
         experiment_id=planned.experiment_id,
         attempt=attempt,
         final=final,
-        **make_failed(**fields)._asdict(),
+        **make_failed(**fields).kept(),
         worker="w",
         time=START,
         config={},

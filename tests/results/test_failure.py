@@ -35,7 +35,7 @@ def test_a_record_comes_back_equal_from_json() -> None:
 
 def test_a_record_gives_back_the_failure_as_told() -> None:
     failed = Failed(Stage.LOAD, FailureKind.OUT_OF_MEMORY, "too large", "Traceback", "tail")
-    assert make_failure(**failed._asdict()).as_failed() == failed
+    assert make_failure(**failed.kept()).as_failed() == failed
 
 
 def test_bytes_of_a_log_that_are_no_utf8_dont_prevent_storing_it() -> None:

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +20,8 @@ from llem_sweep.results.environment import BoardInfo
 from llem_sweep.sampling.account import Evidence, Span, take_account
 from llem_sweep.sampling.recording import Recording, Sample
 from llem_sweep.sampling.sampler import Sampler
-from llem_sweep.sampling.sidecar import encode_timeseries
+from llem_sweep.sampling.sidecar import EVIDENCE_KEY, encode_timeseries
+from llem_sweep.sampling.sidecar_merging import merge_sidecars
 from llem_sweep.sampling.sidecar_reading import SidecarError, decode_evidence, decode_timeseries
 
 REAL = BoardInfo(uuid="GPU-1", name="board", index=4, memory_total_mb=80_000.0)
@@ -57,6 +61,7 @@ def test_every_sample_is_a_row_with_its_own_board() -> None:
             "timestamp_s": pytest.approx(sample.at_s - 51.0),
             "monotonic_s": sample.at_s,
             "wall_s": pytest.approx(STARTED.timestamp() + sample.at_s - 51.0),
+            "process": 0,
             "recording": "window",
             "device": sample.device,
             "gpu_index": (5, 2)[sample.device],
@@ -185,3 +190,51 @@ def test_thinned_to_one_a_second_there_is_a_row_for_each_started_second_and_boar
     assert sorted(seconds) == [(second, device) for second in range(-2, 4) for device in (0, 1)]
     assert b"thinned to 1 row per second" in table.schema.metadata[b"llem_sweep.about"]
     assert decode_evidence(thin).hz == 1
+
+
+def as_version_2(sidecar: bytes) -> bytes:
+    """A sidecar as it was written before several processes could share one."""
+    table = pq.read_table(pa.BufferReader(sidecar))
+    metadata = dict(table.schema.metadata)
+    about = json.loads(metadata[EVIDENCE_KEY])
+    (process,) = about.pop("processes")
+    metadata[EVIDENCE_KEY] = json.dumps(about | process).encode()
+    metadata[b"llem_sweep.timeseries_version"] = b"2"
+    sink = pa.BufferOutputStream()
+    pq.write_table(table.drop_columns(["process"]).replace_schema_metadata(metadata), sink)
+    return bytes(sink.getvalue())
+
+
+def test_a_sidecar_of_the_version_before_is_read_as_one_process() -> None:
+    recording, boards = recorded()
+    now = encode_timeseries(evidence(recording, 2), boards, STARTED)
+    assert decode_evidence(as_version_2(now)) == decode_evidence(now)
+
+
+def test_sidecars_of_several_processes_come_back_apart_and_bit_for_bit() -> None:
+    recording, boards = recorded()
+    late = evidence(recording, 2, start_s=51.5)
+    ones = [encode_timeseries(each, boards, STARTED) for each in (late, evidence(recording, 2))]
+    merged = merge_sidecars(ones)
+    assert [window.start_s for window in merged.windows] == [51.5, 51.0]
+    decoded = decode_evidence(merged.parquet)
+    assert decoded.processes == tuple(decode_evidence(one).evidence for one in ones)
+    rows = decode_timeseries(merged.parquet).to_pylist()
+    assert {(row["process"], row["device"], row["gpu_index"]) for row in rows} == {
+        (0, 0, 5),
+        (0, 1, 2),
+        (1, 2, 5),
+        (1, 3, 2),
+    }
+    assert all(row["timestamp_s"] == row["monotonic_s"] - 51.0 for row in rows)
+    assert decoded.simulated
+
+
+def test_sidecars_that_are_thinned_or_empty_can_be_merged_and_unequal_ones_cannot() -> None:
+    recording, boards = recorded()
+    empty = encode_timeseries(evidence(Recording((), 0.02, None), 2), boards, STARTED)
+    assert decode_timeseries(merge_sidecars([empty, empty]).parquet).num_rows == 0
+    thin = encode_timeseries(evidence(recording, 2), boards, STARTED, hz=1)
+    assert decode_evidence(merge_sidecars([thin, thin]).parquet).hz == 1
+    with pytest.raises(SidecarError, match="don't fit together"):
+        merge_sidecars([thin, empty])

@@ -10,11 +10,19 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from llem_sweep.config.experiment import ExperimentConfig
+from llem_sweep.config.options import Parallelism
 from llem_sweep.phases import Phase
 from llem_sweep.plan.types import ModelFacts
 
 MarkPhase = Callable[[Phase], object]
 """Called with PREFILL when a batch starts and with DECODE at its first token."""
+
+
+Share = Callable[[str | None], str]
+
+
+def _own(value: str | None) -> str:
+    return value or ""
 
 
 class LoadContext(NamedTuple):
@@ -26,6 +34,22 @@ class LoadContext(NamedTuple):
     """True on a worker that may not touch real GPUs: ``device: auto`` then means the CPU."""
     attempt: int
     """From 1; grows when a lost worker's experiment is tried again."""
+    rank: int = 0
+    """This process's number among those that run the experiment together."""
+    size: int = 1
+    parallelism: Parallelism = "data"
+    """How they share the work."""
+    share: Share = _own
+    """Tells all of them what the first one says, for forming a group: called by each the same number of times."""
+
+    def requests_of(self, n: int) -> range:
+        """Numbers of those of ``n`` requests that this process runs: in data mode every ``size``-th from ``rank``
+        on, so that each gets some of every kind."""
+        return range(self.rank, n, self.size) if self.parallelism == "data" else range(n)
+
+    def batch_number(self, index: int) -> int:
+        """Number of this process's batch ``index`` among all batches, no two alike, for its random state."""
+        return index * self.size + self.rank if self.parallelism == "data" else index
 
 
 class BatchTally(NamedTuple):
@@ -44,12 +68,13 @@ class Workload(Protocol):
 
     @property
     def batches(self) -> int:
-        """Number of batches, at least 1."""
+        """Number of batches of this process, at least 1."""
 
     def run_batch(self, index: int, mark: MarkPhase) -> BatchTally:
         """Run batch ``index`` (from 0) to its end, so that its outputs are on the host.
 
-        Equal seeds give equal outputs: the batch's random state depends on ``random_seed`` and ``index`` alone.
+        Equal seeds give equal outputs: the batch's random state depends on ``random_seed``, ``index`` and the
+        process alone.
         """
 
 
@@ -68,13 +93,25 @@ class LoadedModel(Protocol):
         """What was made of ``config``: JSON-ready arguments as passed, device, data type, threads."""
 
     def prepare(self, config: ExperimentConfig) -> Workload:
-        """Tokenise and batch the requests of ``config``."""
+        """Tokenise and batch the requests of ``config``, or this process's part of them: in data mode of ``size``
+        processes, every ``size``-th from ``rank`` on."""
 
     def synchronize(self) -> None:
         """Wait until every device used has finished."""
 
     def close(self) -> None:
         """Free the memory. Safe to call twice."""
+
+
+class Fetched(NamedTuple):
+    """A model whose files are on this node."""
+
+    bytes: int
+    """Downloaded for it."""
+    seconds: float
+    """Waiting for another process's download included."""
+    already_there: bool
+    """True when nothing had to be downloaded."""
 
 
 class Backend(Protocol):
@@ -90,6 +127,15 @@ class Backend(Protocol):
 
     def describe(self, config: ExperimentConfig) -> ModelFacts:
         """What is known of the model without loading it; needs no GPU."""
+
+    def fetch_key(self, config: ExperimentConfig) -> str | None:
+        """Equal keys need the same files on a node; None where there is nothing to fetch."""
+
+    def fetch(self, config: ExperimentConfig) -> Fetched:
+        """Bring what loading ``config`` reads onto this node, whole; loading does so too where it wasn't done.
+
+        Processes that fetch the same on one node wait for each other. Raises ModelLoadError.
+        """
 
     def load_key(self, config: ExperimentConfig) -> str:
         """Equal keys can share one loaded model."""

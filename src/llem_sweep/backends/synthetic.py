@@ -8,9 +8,17 @@ import os
 import threading
 from typing import Any
 
-from llem_sweep.backends.protocol import BatchTally, LoadContext, LoadedModel, MarkPhase, Workload
+from llem_sweep.backends.protocol import (
+    BatchTally,
+    Fetched,
+    LoadContext,
+    LoadedModel,
+    MarkPhase,
+    Workload,
+)
 from llem_sweep.clock import Clock
 from llem_sweep.config.experiment import ExperimentConfig
+from llem_sweep.config.options import SyntheticOptions
 from llem_sweep.errors import BackendError, GpuMemoryError, ModelLoadError
 from llem_sweep.phases import Phase
 from llem_sweep.plan.types import ModelFacts
@@ -23,13 +31,16 @@ PREFILL_SHARE = 0.1
 class SyntheticBackend:
     """Waits on its clock as long as ``synthetic`` says and reports the tokens that were asked for.
 
-    An experiment's requests are spread evenly over up to ``MAX_BATCHES`` batches. ``synthetic.fail_at`` makes
-    loading (``load``) or every batch, those of the warm-up included (``run``, ``oom``, ``hang``, ``die``), fail.
+    An experiment's requests, or this process's part of them, are spread evenly over up to ``MAX_BATCHES`` batches.
+    Fetching waits for ``synthetic.fetch_seconds``; loading doesn't. ``synthetic.fail_at`` makes fetching
+    (``fetch``), loading (``load``) or every batch, those of the warm-up included (``run``, ``oom``, ``hang``,
+    ``die``), fail.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._loads = itertools.count()
+        self._fetched: set[str | None] = set()
 
     @property
     def version(self) -> str:
@@ -42,6 +53,20 @@ class SyntheticBackend:
     def describe(self, config: ExperimentConfig) -> ModelFacts:
         return ModelFacts()
 
+    def fetch_key(self, config: ExperimentConfig) -> str | None:
+        options = config.synthetic
+        return json.dumps([config.model, options.fetch_seconds]) if _needs_fetching(options) else None
+
+    def fetch(self, config: ExperimentConfig) -> Fetched:
+        options = config.synthetic
+        if not _needs_fetching(options) or self.fetch_key(config) in self._fetched:
+            return Fetched(0, 0.0, already_there=True)
+        self._clock.sleep(options.fetch_seconds)
+        if options.fail_at == "fetch":
+            raise ModelLoadError("synthetic failure: fail_at is fetch")
+        self._fetched.add(self.fetch_key(config))
+        return Fetched(0, options.fetch_seconds, already_there=False)
+
     def load_key(self, config: ExperimentConfig) -> str:
         options = config.synthetic
         # Whether a fault still strikes depends on the attempt, which is told at loading alone.
@@ -50,18 +75,18 @@ class SyntheticBackend:
 
     def load(self, config: ExperimentConfig, context: LoadContext) -> LoadedModel:
         self._clock.sleep(config.synthetic.load_seconds)
-        model = SyntheticModel(self._clock, context.attempt)
-        if model.failure(config) == "load":
-            raise ModelLoadError("synthetic failure: fail_at is load")
+        model = SyntheticModel(self._clock, context)
+        if (fault := model.failure(config)) in ("fetch", "load"):
+            raise ModelLoadError(f"synthetic failure: fail_at is {fault}")
         return model
 
 
 class SyntheticModel:
     """Nothing, loaded."""
 
-    def __init__(self, clock: Clock, attempt: int) -> None:
+    def __init__(self, clock: Clock, context: LoadContext) -> None:
         self._clock = clock
-        self._attempt = attempt
+        self._context = context
 
     @property
     def device_uuids(self) -> tuple[str, ...]:
@@ -74,14 +99,17 @@ class SyntheticModel:
     def failure(self, config: ExperimentConfig) -> str | None:
         """The fault that strikes this attempt."""
         limit = config.synthetic.fail_times
-        return config.synthetic.fail_at if limit is None or self._attempt <= limit else None
+        return config.synthetic.fail_at if limit is None or self._context.attempt <= limit else None
 
     def effective(self, config: ExperimentConfig) -> dict[str, Any]:
-        batches = len(batch_sizes(config.n))
+        batches = len(self._sizes(config))
         return {"engine": "synthetic", "batches": batches} | config.synthetic.model_dump(mode="json")
 
     def prepare(self, config: ExperimentConfig) -> Workload:
-        return SyntheticWorkload(self._clock, config, self.failure(config))
+        return SyntheticWorkload(self._clock, config, self._sizes(config), self.failure(config))
+
+    def _sizes(self, config: ExperimentConfig) -> tuple[int, ...]:
+        return batch_sizes(len(self._context.requests_of(config.n)))
 
     def synchronize(self) -> None:
         pass
@@ -93,11 +121,13 @@ class SyntheticModel:
 class SyntheticWorkload:
     """Batches that take their share of ``synthetic.run_seconds``."""
 
-    def __init__(self, clock: Clock, config: ExperimentConfig, failure: str | None) -> None:
+    def __init__(
+        self, clock: Clock, config: ExperimentConfig, sizes: tuple[int, ...], failure: str | None
+    ) -> None:
         self._clock = clock
         self._config = config
         self._failure = failure
-        self._sizes = batch_sizes(config.n)
+        self._sizes = sizes
 
     @property
     def batches(self) -> int:
@@ -124,6 +154,10 @@ def batch_sizes(requests: int) -> tuple[int, ...]:
     batches = min(requests, MAX_BATCHES)
     size, larger = divmod(requests, batches)
     return tuple(size + (index < larger) for index in range(batches))
+
+
+def _needs_fetching(options: SyntheticOptions) -> bool:
+    return options.fetch_seconds > 0 or options.fail_at == "fetch"
 
 
 def _strike(failure: str | None) -> None:

@@ -6,17 +6,19 @@ import unicodedata
 
 from rich.text import Text
 
+from llem_sweep.redaction import redact
+
 _UNPRINTABLE = {"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"}
 """Unicode categories that move the cursor, reorder or hide text, have no shape or can't be encoded: control codes,
 formatting (text direction among it), unassigned and private ones, lone surrogates, line and paragraph ends."""
 
 
 def printable(text: str, *, lines: bool = False) -> str:
-    """``text`` with everything a terminal would act on spelled out, as ``\\x1b`` or ``\\u202e``.
+    """``text`` without credentials, everything a terminal would act on spelled out, as ``\\x1b`` or ``\\u202e``.
 
     Line ends are spelled out too unless ``lines`` keeps them; a tab becomes spaces.
     """
-    return "".join(_shown(char, lines) for char in text.replace("\r\n", "\n").expandtabs(4))
+    return "".join(_shown(char, lines) for char in redact(text).replace("\r\n", "\n").expandtabs(4))
 
 
 def outside(text: str, style: str = "", *, lines: bool = False) -> Text:

@@ -11,10 +11,11 @@ from rich.text import Text
 
 from llem_sweep.cli.escape import outside
 from llem_sweep.cli.listing import refused_experiments, skipped_points
-from llem_sweep.cli.wording import count, short_model
+from llem_sweep.cli.wording import UNKNOWN, count, duration, energy, short_model
 from llem_sweep.plan.values import point
 
 if TYPE_CHECKING:
+    from llem_sweep.plan.forecast import Forecast
     from llem_sweep.plan.types import ClusterShape, NodeShape, PlannedExperiment
     from llem_sweep.sweep import DryRun
 
@@ -44,6 +45,8 @@ def dry_run_report(dry: DryRun, *, verbose: bool = False) -> Iterator[Renderable
         yield outside(f"warning: {warning}", "yellow")
     yield Text()
     yield from _cluster(dry.cluster)
+    if dry.forecast is not None:
+        yield from _forecast(dry.forecast)
     yield Text()
     yield _experiments(lines, verbose)
     yield from skipped_points(dry.plan.skipped, verbose=verbose)
@@ -71,6 +74,19 @@ def _cluster(cluster: ClusterShape) -> Iterator[Text]:
     yield Text(f"{count(gpus, kind)} {where}", "bold yellow" if cluster.simulated or not gpus else "bold")
     for node in cluster.nodes:
         yield outside(f"  {node.name}: {_offer(node, simulated=cluster.simulated)}")
+
+
+def _forecast(forecast: Forecast) -> Iterator[Text]:
+    """Ranges with what is expected, and the least that any order could take beside them."""
+    took, used = forecast.makespan_s, forecast.energy_j
+    yield Text(
+        f"Expected: about {duration(took.expected)} ({duration(took.low)} to {duration(took.high)}), with"
+        f" {count(forecast.loads, 'load')}; at best {duration(forecast.bound_s)} with the same estimates"
+    )
+    between = (
+        f"about {energy(used.expected)} ({energy(used.low)} to {energy(used.high)})" if used else UNKNOWN
+    )
+    yield Text(f"Energy of the boards: {between}")
 
 
 def _offer(node: NodeShape, *, simulated: bool) -> str:

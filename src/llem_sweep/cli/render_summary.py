@@ -15,10 +15,11 @@ from rich.text import Text
 
 from llem_sweep.cli.escape import outside
 from llem_sweep.cli.listing import refused_experiments, skipped_points
-from llem_sweep.cli.wording import UNKNOWN, count, energy, percent, short_model, significant
+from llem_sweep.cli.wording import UNKNOWN, count, duration, energy, percent, short_model, significant
 from llem_sweep.plan.values import point
 
 if TYPE_CHECKING:
+    from llem_sweep.plan.efficiency import Efficiency
     from llem_sweep.report.summary import BoardEnergy
     from llem_sweep.sweep import SweepResult
 
@@ -62,6 +63,8 @@ def summary_report(result: SweepResult, width: int, *, verbose: bool = False) ->
         yield outside(f"warning: {warning}", "yellow")
     yield Text()
     yield headline(result)
+    if result.efficiency is not None:
+        yield _efficiency(result.efficiency)
     yield from _publishable(rows, result)
     if result.failed:
         yield Text("Failed experiments stay so on --resume; remove one's folder to run it again.", "dim")
@@ -79,6 +82,16 @@ def _publishable(rows: Sequence[Row], result: SweepResult) -> Iterator[Text]:
         number = count(len(result.unpublishable), "result")
         yield Text(f"{number} not publishable, as required; llem-sweep verify says why:", "bold red")
         yield from (outside(f"  {name}") for name in result.unpublishable)
+
+
+def _efficiency(reached: Efficiency) -> Text:
+    """How near this run came to the least time that the same durations and loads could have taken."""
+    least = f", the worker least used {percent(reached.least_busy_share, 1.0)}" if reached.boards > 1 else ""
+    return Text(
+        f"Took {duration(reached.wall_s)}, at best {duration(reached.bound_s)}"
+        f" (efficiency {percent(reached.share, 1.0)}); {count(reached.loads, 'load')};"
+        f" busy {percent(reached.busy_share, 1.0)} of the time{least}"
+    )
 
 
 def headline(result: SweepResult) -> Text:

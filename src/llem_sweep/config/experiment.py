@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from llem_sweep.config.base import BackendOptions, ConfigModel, NotYet, Unhashed
-from llem_sweep.config.options import PyTorchOptions, SyntheticOptions, plugin_options
+from llem_sweep.config.options import GangOptions, PyTorchOptions, SyntheticOptions, plugin_options
+from llem_sweep.redaction import holds_credential
 
 Precision = Literal["fp32", "fp16", "bf16"]
 
@@ -179,7 +180,8 @@ class ExperimentConfig(ConfigModel):
     weights: Literal["pretrained", "random"] = "pretrained"
     """random builds the architecture from its config alone, with ``random_seed``."""
     gpus: int = Field(default=1, ge=0, le=64)
-    """GPUs of one node for this experiment; 0 runs on CPU workers without GPU energy."""
+    """GPUs of one node for this experiment, or for each of its processes where a backend's ``num_processes`` is
+    above 1; 0 runs on CPU workers without GPU energy."""
     accelerator: str | Annotated[tuple[str, ...], Field(strict=False, min_length=1)] | None = None
     """Kind of board: Ray's name for it (``H100``) or words of NVML's (``RTX 4090``); of a list, any will do."""
     n: int = Field(default=100, ge=1)
@@ -204,6 +206,17 @@ class ExperimentConfig(ConfigModel):
     passthrough_kwargs: Annotated[
         dict[str, Any], NotYet("passing arguments through to transformers isn't built yet")
     ] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_credentials(cls, given: Any) -> Any:
+        """A configuration is stored and published with its results."""
+        if holds_credential(given):
+            raise ValueError(
+                "a value looks like a credential, and would be published with the results: remove it, and give "
+                "the token in the environment (HF_TOKEN) or by `hf auth login`"
+            )
+        return given
 
     @model_validator(mode="before")
     @classmethod
@@ -248,11 +261,43 @@ class ExperimentConfig(ConfigModel):
         return self
 
     @model_validator(mode="after")
+    def _processes_fit(self) -> Self:
+        """Several processes have a board each at most, and in data mode a request each at least."""
+        options = gang_options(self)
+        if options is None:
+            return self
+        processes, tensor = options.num_processes, options.parallelism == "tensor"
+        if processes == 1:
+            if tensor:
+                raise ValueError(
+                    f"{self.backend}.parallelism: tensor divides the model over several processes: set"
+                    f" {self.backend}.num_processes to 2 or more"
+                )
+            return self
+        if self.gpus > 1:
+            raise ValueError(
+                f"gpus is {self.gpus}, but with {self.backend}.num_processes: {processes} it counts the GPUs of"
+                " each process, which has 1 (or 0, on CPU workers): set gpus to 1"
+            )
+        if not tensor and self.n < processes:
+            raise ValueError(
+                f"n is {self.n}, fewer requests than the {processes} processes of"
+                f" {self.backend}.num_processes that share them"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _no_unknown_sections(self) -> Self:
         unknown = set(self.__pydantic_extra__ or {}) - set(plugin_options())
         if unknown:
             raise ValueError(f"unknown fields: {', '.join(sorted(unknown))}")
         return self
+
+
+def gang_options(config: ExperimentConfig) -> GangOptions | None:
+    """The section that says how many processes run ``config``; None for a backend that knows of one alone."""
+    options = getattr(config, config.backend, None)
+    return options if isinstance(options, GangOptions) else None
 
 
 def _plugin_section(name: str, given: Any) -> BackendOptions:

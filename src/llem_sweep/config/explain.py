@@ -13,6 +13,10 @@ from llem_sweep.config.nesting import deep_merge, nest
 from llem_sweep.config.options import plugin_options
 
 _PLACEHOLDER = {"model": "placeholder"}
+_WITH: dict[str, dict[str, Any]] = {
+    "parallelism": {"num_processes": 2},
+}
+"""Options that act beside others only, and values of those."""
 _LONGEST_VALUE = 60
 
 
@@ -71,6 +75,9 @@ def _surroundings(field: str) -> dict[str, Any]:
     """What must be there for ``field`` to be looked at alone."""
     if field in ("dataset.split", "dataset.column"):
         return _PLACEHOLDER | {"dataset": {"name": "placeholder"}}
+    section, _, option = field.rpartition(".")
+    if option in _WITH:
+        return _PLACEHOLDER | {section: _WITH[option]}
     return dict(_PLACEHOLDER)
 
 

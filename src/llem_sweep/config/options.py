@@ -17,7 +17,20 @@ _QUANTISE = NotYet("quantised loading isn't built yet")
 _PLACE = NotYet("placing parts of a model isn't built yet")
 
 
-class PyTorchOptions(BackendOptions):
+Parallelism = Literal["data", "tensor"]
+
+
+class GangOptions(BackendOptions):
+    """Options of a backend that several processes may run together."""
+
+    num_processes: int = Field(default=1, ge=1, le=64)
+    """Processes that measure together on one node, each with ``gpus`` boards of its own (0 or 1)."""
+    parallelism: Parallelism = "data"
+    """How several processes share the work: ``data`` gives each the whole model and its part of the requests;
+    ``tensor`` divides the model over them, by its own plan in transformers, and each runs all requests."""
+
+
+class PyTorchOptions(GangOptions):
     """Options of the PyTorch/transformers backend."""
 
     device: Literal["auto", "cuda", "cpu"] = "auto"
@@ -53,9 +66,6 @@ class PyTorchOptions(BackendOptions):
     """Also needs ``--allow-remote-code`` on the command line."""
     use_safetensors: bool = True
     """false admits pickled weights; also needs ``--allow-remote-code`` on the command line."""
-    num_processes: Annotated[
-        int, NotYet("data-parallel processes aren't built yet; use gpus for one process over several GPUs")
-    ] = Field(default=1, ge=1)
 
     @model_validator(mode="after")
     def _beam_options_need_beams(self) -> Self:
@@ -64,15 +74,17 @@ class PyTorchOptions(BackendOptions):
         return self
 
 
-class SyntheticOptions(BackendOptions):
+class SyntheticOptions(GangOptions):
     """Options of the synthetic backend: it waits instead of computing."""
 
+    fetch_seconds: float = Field(default=0.0, ge=0.0)
+    """Length of a fetch of the model onto a node, where the sweep fetches ahead of need."""
     load_seconds: float = Field(default=0.0, ge=0.0)
     run_seconds: float = Field(default=0.0, ge=0.0)
-    """Length of the whole measured run, shared evenly by its batches."""
+    """Length of the whole measured run, shared evenly by its batches; of several processes, each one's."""
     output_tokens: int | None = Field(default=None, ge=1)
     """Output tokens per request; by default ``max_output_tokens``."""
-    fail_at: Literal["load", "run", "oom", "hang", "die"] | None = None
+    fail_at: Literal["fetch", "load", "run", "oom", "hang", "die"] | None = None
     fail_times: int | None = Field(default=None, ge=1)
     """Fail only this many attempts, then succeed; by default every attempt."""
 

@@ -12,6 +12,7 @@ from llem_sweep.config.base import ConfigModel, Unhashed
 
 Values = Annotated[tuple[Any, ...], Field(strict=False, min_length=1)]
 Points = Annotated[tuple[dict[str, Any], ...], Field(strict=False)]
+CycleOrder = Literal["blocked", "longest_first", "sequential", "interleaved", "shuffled"]
 
 
 class ExecutionConfig(ConfigModel):
@@ -19,10 +20,13 @@ class ExecutionConfig(ConfigModel):
 
     n_cycles: int = Field(default=1, ge=1)
     """Repeats of every point."""
-    cycle_order: Literal["sequential", "interleaved", "shuffled"] = "sequential"
-    """A A B B, A B A B, or each cycle a full permutation."""
+    cycle_order: CycleOrder = "blocked"
+    """sequential (A A B B), interleaved (A B A B) and shuffled (each cycle a full permutation) fix the order in
+    which experiments are begun. blocked: a worker finishes all cycles of its share of a model, each cycle a fresh
+    permutation, before it changes model. longest_first: whatever ends the sweep soonest, a model staying where it
+    is loaded."""
     shuffle_seed: int | None = Field(default=None, ge=0)
-    """Seed of ``shuffled``; by default taken from the design hash."""
+    """Seed of ``shuffled`` and ``blocked``; by default taken from the design hash."""
     experiment_gap_seconds: float = Field(default=0.0, ge=0.0)
     """Idle time of a worker between two experiments."""
     cycle_gap_seconds: float = Field(default=0.0, ge=0.0)
@@ -58,6 +62,11 @@ class ExecutionConfig(ConfigModel):
     """CPU workers per node for ``gpus: 0``; by default one."""
     grace_seconds: float = Field(default=30.0, ge=0.0)
     """How long running experiments may go on after the first interrupt."""
+
+    @property
+    def order_is_fixed(self) -> bool:
+        """Whether experiments are begun in the planned order, whatever is loaded where."""
+        return self.cycle_order in ("sequential", "interleaved", "shuffled")
 
 
 def dimension_conflicts(sweep: Mapping[str, Sized], zipped: Mapping[str, Sized]) -> list[tuple[str, str]]:

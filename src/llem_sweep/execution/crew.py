@@ -59,6 +59,15 @@ class Crew:
         rising = {post.seat.node for _, post in posts if post.state == "starting"} if self._exclusive else ()
         return [name for name, post in posts if post.state == "idle" and post.seat.node not in rising]
 
+    @property
+    def nodes(self) -> list[str]:
+        """Names of the nodes that stay."""
+        return [node.name for node in self.fleet.nodes]
+
+    def on(self, node: str) -> list[str]:
+        """The workers of a node."""
+        return [post.seat.worker for post in self.fleet.on(node)]
+
     def idle_since_s(self, worker: str) -> float:
         """Since when an idle worker has been idle."""
         return self.fleet.posts[worker].since_s

@@ -8,23 +8,27 @@ good only when the sink has settled it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from functools import partial
 from typing import NamedTuple, Protocol
 
 from llem_sweep.clock import Clock
+from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.config.sweep import ExecutionConfig
 from llem_sweep.execution.crew import Crew
 from llem_sweep.execution.early import FailFast
+from llem_sweep.execution.fetching import Fetching
 from llem_sweep.execution.interrupts import Interrupts
 from llem_sweep.execution.limits import overdue
 from llem_sweep.execution.nodes import Nodes
 from llem_sweep.execution.pool import Draining, Event, Finished, Joined, Left, Lost, Ready, Unfit, WorkerPool
+from llem_sweep.execution.prefetch import FetchEnded, FetchKey
 from llem_sweep.execution.retries import Retries
 from llem_sweep.execution.schedule import Schedule, Task, WorkerView
 from llem_sweep.execution.tally import Tally, label
 from llem_sweep.harness.derived import with_neighbours
+from llem_sweep.plan.efficiency import TimedRun
 from llem_sweep.plan.need import Need, need_of
 from llem_sweep.plan.pruning import needs_at_least
 from llem_sweep.plan.types import ClusterShape, PlannedExperiment
@@ -46,8 +50,11 @@ class Sink(Protocol):
     def tried(self) -> Mapping[str, Mapping[FailureKind, int]]:
         """Failed attempts persisted so far, by experiment id and kind."""
 
-    def journal(self, event: str, *, sync: bool = True, **fields: object) -> None:
-        """Note something that isn't an outcome; durably, unless ``sync`` is false."""
+    def journal(self, event: str, **fields: object) -> None:
+        """Note something that isn't an outcome."""
+
+    def mention(self, event: str, **fields: object) -> None:
+        """Note something without which nothing is lost: it may be forgotten if the machine fails."""
 
 
 class Ending(StrEnum):
@@ -66,6 +73,8 @@ class Flight(NamedTuple):
 
     task: Task
     since_s: float
+    loads: bool
+    """Whether its model has to be loaded first."""
 
 
 class Orders(NamedTuple):
@@ -76,6 +85,8 @@ class Orders(NamedTuple):
     """Begin nothing more after the first result that isn't."""
     completed_before: bool = False
     """Whether anything of the sweep was completed before this run."""
+    fetch_key: FetchKey | None = None
+    """What to fetch ahead of need; nothing without it."""
     baseline_s: Callable[[Need], float] = lambda need: 0.0
     """Length of the cold baseline of workers for a need."""
 
@@ -112,6 +123,7 @@ class Driver:
             exclusive=execution.exclusive == "node",
             baseline_s=orders.baseline_s,
         )
+        self._fetching = Fetching(orders.fetch_key, pool, self._nodes, sink, clock)
         self._retries = Retries(execution, sink.tried())
         self._fail_fast = FailFast(execution.fail_fast_after, completed_before=orders.completed_before)
         self._flights: dict[str, Flight] = {}
@@ -135,6 +147,7 @@ class Driver:
             if event is not None:
                 self._handle(event)
             self._check()
+            self._fetching.look(self._crew.nodes, self._upcoming)
             self._show()
             if self._interrupts.past_grace(self._execution.grace_seconds):
                 self._cut()
@@ -209,7 +222,8 @@ class Driver:
         flight = self._flights.get(worker)
         if flight is None:
             return 0.0
-        return self._schedule.rest_s(flight.task, self._clock.monotonic() - flight.since_s)
+        spent_s = self._clock.monotonic() - flight.since_s
+        return self._schedule.rest_s(flight.task, spent_s, loads=flight.loads)
 
     def _due_s(self, worker: str, task: Task | None = None) -> float:
         """When an idle worker may take a task: after the gaps that the configuration asks for."""
@@ -221,14 +235,22 @@ class Driver:
             gap_s = max(gap_s, self._execution.cycle_gap_seconds)
         return since_s + gap_s
 
+    def _upcoming(self, node: str) -> Iterator[ExperimentConfig]:
+        """What the workers of a node will probably load next."""
+        for name in self._crew.on(node):
+            others = [self._view(other) for other in self._crew.fleet.posts if other != name]
+            if (coming := self._schedule.coming(self._view(name), others)) is not None:
+                yield coming.config
+
     def _begin(self, worker: str, task: Task) -> None:
         self._crew.begin(worker)
-        self._flights[worker] = Flight(task, self._clock.monotonic())
+        key = self._schedule.load_key(task)
+        self._flights[worker] = Flight(task, self._clock.monotonic(), loads=self._loaded.get(worker) != key)
         self._last_cycle[worker] = task.experiment.cycle
-        self._loaded[worker] = self._schedule.load_key(task)
+        self._loaded[worker] = key
         self._nodes.begin(worker, task.experiment.experiment_id)
-        # Whether it was under way when the machine died changes nothing: what isn't stored runs again.
-        self._note("dispatched", task, worker, sync=False)
+        # Whether it was under way when the machine failed changes nothing: what isn't stored runs again.
+        self._sink.mention("dispatched", **_described(task, worker))
         self._pool.submit(worker, task.experiment, task.attempt)
 
     # What happened
@@ -239,8 +261,8 @@ class Driver:
                 self._sink.journal("worker_ready", worker=worker, boards=report.boards, uuids=report.uuids)
                 self._nodes.seat(worker, report.node)
                 self._crew.ready(worker)
-            case Finished(worker, outcome):
-                self._finish(worker, outcome)
+            case Finished(worker, outcome, loading_s):
+                self._finish(worker, outcome, loading_s)
             case Lost(worker, reason, log_tail, kind):
                 self._lose(worker, Failed(Stage.WORKER, kind, reason, "", log_tail))
             case Unfit(worker, failure):
@@ -255,17 +277,23 @@ class Driver:
                 self._sink.journal("node_draining", node=node, reason=reason)
                 self._tally.message(f"{node} gets nothing more to do: {reason}")
                 self._crew.draining(node)
+            case FetchEnded():
+                self._fetching.ended(event)
             case Left(node, reason):
+                self._fetching.lost(node)
                 self._sink.journal("node_left", node=node, reason=reason)
                 self._tally.message(f"{node} has left: {reason}")
                 self._crew.left(node, reason)
 
-    def _finish(self, worker: str, outcome: Outcome) -> None:
+    def _finish(self, worker: str, outcome: Outcome, loading_s: float) -> None:
         flight, neighbours = self._land(worker)
         if isinstance(outcome, Completed):
+            self._learn(flight, worker, loading_s)
             completed = outcome._replace(result=with_neighbours(outcome.result, neighbours))
             self._complete(flight, worker, completed)
             return
+        # Whatever fails lets its model go.
+        self._loaded.pop(worker, None)
         self._settle(flight, worker, outcome)
         if outcome.needs_new_worker:
             self._replace(worker, outcome.message)
@@ -289,6 +317,14 @@ class Driver:
     def _land(self, worker: str) -> tuple[Flight, tuple[str, ...]]:
         """The task that was on a worker, which is on it no longer, and whom it met on the node."""
         return self._flights.pop(worker), self._nodes.end(worker)
+
+    def _learn(self, flight: Flight, worker: str, loading_s: float) -> None:
+        """Correct what is expected by what a completed task took, and keep it for the closing table."""
+        took_s = max(0.0, self._clock.monotonic() - flight.since_s - loading_s)
+        load_s = loading_s if flight.loads else None
+        self._schedule.record(flight.task, took_s, load_s)
+        boards = max(1, need_of(flight.task.experiment.config).boards)
+        self._tally.ran(TimedRun(self._schedule.load_key(flight.task), boards, took_s, load_s, worker))
 
     def _spoiled(self, outcome: Completed) -> Failed | None:
         """What spoiled a completed experiment from outside, as a failure of this attempt, where that matters."""
@@ -412,9 +448,12 @@ class Driver:
             failure = Failed(Stage.QUEUE, FailureKind.NO_SUCH_GPU, why)
             self._give_up(partial(_asks, need), failure)
 
-    def _note(self, event: str, task: Task, worker: str, *, sync: bool = True) -> None:
-        experiment_id = task.experiment.experiment_id
-        self._sink.journal(event, sync=sync, experiment_id=experiment_id, attempt=task.attempt, worker=worker)
+    def _note(self, event: str, task: Task, worker: str) -> None:
+        self._sink.journal(event, **_described(task, worker))
+
+
+def _described(task: Task, worker: str) -> dict[str, object]:
+    return {"experiment_id": task.experiment.experiment_id, "attempt": task.attempt, "worker": worker}
 
 
 def _asks(need: Need, task: Task) -> bool:

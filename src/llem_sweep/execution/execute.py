@@ -11,6 +11,7 @@ from llem_sweep.execution.pool import Cluster
 from llem_sweep.execution.retries import Retries
 from llem_sweep.execution.schedule import Schedule, Task
 from llem_sweep.execution.tally import Tally
+from llem_sweep.plan.estimates import Estimates
 from llem_sweep.plan.need import Need, need_of
 from llem_sweep.plan.types import PlannedExperiment
 
@@ -24,14 +25,16 @@ def execute(
     orders: Orders,
     clock: Clock,
     tally: Tally,
+    estimates: Estimates,
 ) -> Ending:
-    """Run every experiment on the workers of ``cluster``."""
+    """Run every experiment on the workers of ``cluster``, in the order that suits ``estimates``, which learn."""
     retries = Retries(orders.execution, sink.tried())
     tasks = [Task(planned, retries.attempt(planned.experiment_id)) for planned in experiments]
     pool = cluster.pool()
     with Interrupts(clock, lambda: tally.message(STOPPING)) as interrupts:
         try:
-            return Driver(Schedule(tasks), cluster.shape, pool, sink, orders, clock, tally, interrupts).run()
+            schedule = Schedule(tasks, orders.execution, estimates)
+            return Driver(schedule, cluster.shape, pool, sink, orders, clock, tally, interrupts).run()
         finally:
             pool.close()
 

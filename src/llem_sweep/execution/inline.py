@@ -10,14 +10,16 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 
 from llem_sweep.clock import Clock
+from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.device.assigned import assigned_tokens, resolve_assigned
 from llem_sweep.device.nvml import list_boards
 from llem_sweep.errors import ClusterError
 from llem_sweep.execution.pool import Event, Finished, Ready, Seat, Unfit
+from llem_sweep.execution.prefetch import FetchOrder
 from llem_sweep.execution.progress import WorkerState
 from llem_sweep.execution.worker import Worker, WorkerSpec, device_environment_restored
 from llem_sweep.plan.need import Need
-from llem_sweep.plan.types import ClusterShape, NodeShape, PlannedExperiment
+from llem_sweep.plan.types import ClusterShape, ModelFacts, NodeShape, PlannedExperiment
 from llem_sweep.results.outcome import Failed
 
 THREAD_NAME = "llem-sweep-inline"
@@ -45,6 +47,9 @@ class InlineCluster:
             self._pool.close()
         self._pool = InlinePool(self._clock, simulated=self._simulate_gpus is not None)
         return self._pool
+
+    def describe(self, config: ExperimentConfig) -> Mapping[str, ModelFacts]:
+        return {}
 
     def close(self) -> None:
         if self._pool is not None:
@@ -96,6 +101,9 @@ class InlinePool:
                 " Run such a sweep without --inline, where each worker has a process of its own"
             )
         self.close()
+
+    def fetch(self, order: FetchOrder) -> None:
+        raise NotImplementedError("the one worker fetches what it loads")
 
     def want(self, needs: Mapping[Need, int]) -> None:
         """There is nothing to be had but this process."""

@@ -6,6 +6,8 @@ import os
 import sys
 from pathlib import Path
 
+from llem_sweep.redaction import redact
+
 TAIL_BYTES = 8192
 
 
@@ -30,7 +32,7 @@ def own_log_tail() -> str:
 
 
 def log_tail(paths: tuple[str, ...], limit_bytes: int = TAIL_BYTES) -> str:
-    """The last ``limit_bytes`` of each file that can be read, under its name."""
+    """The last ``limit_bytes`` of each file that can be read, under its name, without credentials."""
     parts = []
     for path in paths:
         try:
@@ -42,4 +44,4 @@ def log_tail(paths: tuple[str, ...], limit_bytes: int = TAIL_BYTES) -> str:
             text = f"(not readable from here: {error})"
         if text:
             parts.append(f"==> {Path(path).name} <==\n{text}")
-    return "\n".join(parts)
+    return redact("\n".join(parts))

@@ -8,7 +8,7 @@ class Nodes:
 
     def __init__(self, *, exclusive: bool) -> None:
         """``exclusive`` allows one experiment at a time on each node."""
-        self._exclusive = exclusive
+        self.exclusive = exclusive
         self._node_of: dict[str, str] = {}
         self._running: dict[str, str] = {}
         """Experiment by worker."""
@@ -21,7 +21,7 @@ class Nodes:
 
     def may_begin(self, worker: str) -> bool:
         """Whether an experiment may begin on ``worker`` now."""
-        return not (self._exclusive and self._beside(worker))
+        return not (self.exclusive and self._beside(worker))
 
     def begin(self, worker: str, experiment_id: str) -> None:
         """An experiment begins."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
+from llem_sweep.config.experiment import ExperimentConfig
+from llem_sweep.execution.prefetch import FetchEnded, FetchOrder
 from llem_sweep.execution.progress import WorkerState
 from llem_sweep.execution.worker import WorkerReport
 from llem_sweep.plan.need import Need
-from llem_sweep.plan.types import ClusterShape, NodeShape, PlannedExperiment
+from llem_sweep.plan.types import ClusterShape, ModelFacts, NodeShape, PlannedExperiment
 from llem_sweep.results.outcome import Failed, FailureKind, Outcome
 
 
@@ -79,7 +81,7 @@ class Left(NamedTuple):
     reason: str
 
 
-Event = Ready | Unfit | Finished | Lost | Joined | Draining | Left
+Event = Ready | Unfit | Finished | Lost | Joined | Draining | Left | FetchEnded
 
 
 class WorkerPool(Protocol):
@@ -106,6 +108,9 @@ class WorkerPool(Protocol):
         ``broken`` says that its process can't be used again. Raises ClusterError where that can't be helped.
         """
 
+    def fetch(self, order: FetchOrder) -> None:
+        """Bring a model onto a node, beside its workers: FetchEnded follows, unless the node is lost."""
+
     def want(self, needs: Mapping[Need, int]) -> None:
         """So many workers for each need would find work at once; an autoscaler is told, where there is one."""
 
@@ -122,6 +127,9 @@ class Cluster(Protocol):
 
     def pool(self) -> WorkerPool:
         """A pool without workers; those of an earlier one are ended first. Its nodes are those of ``shape``."""
+
+    def describe(self, config: ExperimentConfig) -> Mapping[str, ModelFacts]:
+        """What each node besides the driver's own knows of a model, by the node's name."""
 
     def close(self) -> None:
         """Stop whatever was started. Safe to call twice."""

@@ -10,11 +10,13 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple
 
 import ray
+from ray.exceptions import RayTaskError
 
 from llem_sweep.clock import SystemClock
 from llem_sweep.device.nvml import list_boards
 from llem_sweep.errors import DeviceError
 from llem_sweep.execution.logs import own_log_paths
+from llem_sweep.execution.meeting import Call, Member
 from llem_sweep.execution.progress import News, WorkerState
 from llem_sweep.execution.worker import Ran, Worker, WorkerReport, WorkerSpec
 from llem_sweep.plan.types import PlannedExperiment
@@ -30,14 +32,20 @@ MUST_MATCH = ("llem-sweep", "torch", "transformers")
 class GpuWorker:
     """A :class:`Worker` as a Ray actor. Ray's restarts are off: the driver alone decides what runs again."""
 
-    def __init__(self, spec: WorkerSpec, simulated: bool, board: Any) -> None:
+    def __init__(self, spec: WorkerSpec, simulated: bool, board: Any, meeting: Any = None) -> None:
+        """``meeting`` is where the processes of a worker of several meet; None for a worker of one."""
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
         self._name = spec.name
         if simulated and spec.gpus:
             ids = ray.get_runtime_context().get_accelerator_ids()["GPU"]
             spec = spec._replace(simulated=tuple(int(number) for number in ids))
         clock = SystemClock()
-        self._worker = Worker(spec, clock)
+        gang = (
+            None
+            if meeting is None
+            else Member(spec.rank, spec.size, spec.parallelism, _calls(meeting), clock)
+        )
+        self._worker = Worker(spec, clock, gang)
         self._board = board
         self._news = News()
         clock.every(PUSH_PERIOD_S, self._push)
@@ -67,6 +75,18 @@ def packed(value: PlannedExperiment | Ran) -> bytes:
 def unpacked(data: bytes) -> Any:
     """What :func:`packed` was given."""
     return pickle.loads(data)
+
+
+def _calls(meeting: Any) -> Call:
+    """Calls of a meeting's methods that raise what they raise there."""
+
+    def call(method: str, *arguments: Any) -> Any:
+        try:
+            return ray.get(getattr(meeting, method).remote(*arguments))
+        except RayTaskError as error:
+            raise error.cause from None
+
+    return call
 
 
 class StatusBoard:

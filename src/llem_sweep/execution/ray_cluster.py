@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,10 +12,12 @@ import ray
 from ray._private.services import find_gcs_addresses
 from ray.exceptions import RayError
 
+from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.errors import ClusterError
+from llem_sweep.execution.ray_fetch import describe_on_nodes
 from llem_sweep.execution.ray_nodes import RayNodes, startable_nodes
 from llem_sweep.execution.ray_pool import RayPool
-from llem_sweep.plan.types import ClusterShape
+from llem_sweep.plan.types import ClusterShape, ModelFacts
 
 CONNECT_LIMIT_S = 10.0
 HEALTH_CHECKS = {
@@ -65,6 +67,9 @@ class RayCluster:
             self._pool.close()
         self._pool = RayPool(self._nodes, self._sweep, simulated=self._simulated)
         return self._pool
+
+    def describe(self, config: ExperimentConfig) -> Mapping[str, ModelFacts]:
+        return describe_on_nodes(config, self._nodes.ids) if len(self._nodes.ids) > 1 else {}
 
     def close(self) -> None:
         if self._pool is not None:

@@ -10,6 +10,7 @@ from ray.util.state import get_log
 from ray.util.state.exception import RayStateApiException
 
 from llem_sweep.execution.logs import log_tail
+from llem_sweep.redaction import redact
 
 TAIL_LINES = 100
 LIMIT_S = 5
@@ -40,4 +41,4 @@ def worker_log_tail(paths: tuple[str, ...], node_id: str, fetch: Fetch = fetch_f
             text = f"(not to be had from its node: {error})"
         if text:
             parts.append(f"==> {Path(path).name} <==\n{text}")
-    return "\n".join(parts)
+    return redact("\n".join(parts))

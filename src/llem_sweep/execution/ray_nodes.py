@@ -39,8 +39,8 @@ class RayNodes:
         self._probe = ray.remote(num_cpus=0, max_retries=1)(report_node)
         self._probes: dict[str, _Probe] = {}
         self._refused: dict[str, str] = {}
-        self._ids: dict[str, str] = {}
-        """Node id by name."""
+        self.ids: dict[str, str] = {}
+        """Ray's id of each node that is there and fits, by its name."""
         self._shapes: dict[str, NodeShape] = {}
         self._draining: set[str] = set()
         self._looked_s = float("-inf")
@@ -54,14 +54,6 @@ class RayNodes:
     def refusals(self) -> tuple[str, ...]:
         """Nodes that don't fit, and why."""
         return tuple(self._refused.values())
-
-    def id_of(self, name: str) -> str:
-        """Ray's id of a node. Raises KeyError when it has left."""
-        return self._ids[name]
-
-    def is_there(self, name: str) -> bool:
-        """Whether a node hasn't left."""
-        return name in self._ids
 
     def wait(self) -> None:
         """Find the nodes that are there now, waiting for each to answer."""
@@ -84,7 +76,7 @@ class RayNodes:
         table = {node["NodeID"]: node for node in list_nodes()}
         alive = {node_id: node for node_id, node in table.items() if node["Alive"]}
         yield from self._leavers(table, alive)
-        for node_id in alive.keys() - self._ids.values() - self._refused.keys() - self._probes.keys():
+        for node_id in alive.keys() - self.ids.values() - self._refused.keys() - self._probes.keys():
             here = NodeAffinitySchedulingStrategy(node_id, soft=False)
             self._probes[node_id] = _Probe(
                 self._probe.options(scheduling_strategy=here).remote(), time.monotonic()
@@ -95,9 +87,9 @@ class RayNodes:
     def _leavers(self, table: Table, alive: Table) -> Iterator[Left]:
         for node_id in self._probes.keys() - alive.keys():
             del self._probes[node_id]
-        for name, node_id in list(self._ids.items()):
+        for name, node_id in list(self.ids.items()):
             if node_id not in alive:
-                del self._ids[name], self._shapes[name]
+                del self.ids[name], self._shapes[name]
                 self._draining.discard(node_id)
                 yield Left(name, table.get(node_id, {}).get("DeathReasonMessage") or "it is no longer there")
 
@@ -131,7 +123,7 @@ class RayNodes:
             self._refuse(node_id, f"{name}: {why}")
             return None
         shape = node_shape(name, alive[node_id], report, self._simulated)
-        self._ids[name], self._shapes[name] = node_id, shape
+        self.ids[name], self._shapes[name] = node_id, shape
         return shape
 
     def _refuse(self, node_id: str, why: str) -> None:
@@ -142,10 +134,10 @@ class RayNodes:
         """The host's name, told apart by the node's id where the host runs several nodes."""
         hosts = Counter(node["NodeManagerHostname"] for node in alive.values())
         host = str(alive[node_id]["NodeManagerHostname"])
-        return host if hosts[host] == 1 and host not in self._ids else f"{host}-{node_id[:6]}"
+        return host if hosts[host] == 1 and host not in self.ids else f"{host}-{node_id[:6]}"
 
     def _drainers(self) -> Iterator[Draining]:
-        names = {node_id: name for name, node_id in self._ids.items()}
+        names = {node_id: name for name, node_id in self.ids.items()}
         for node_id, deadline_ms in gcs.get_draining_nodes().items():
             if node_id in names and node_id not in self._draining:
                 self._draining.add(node_id)

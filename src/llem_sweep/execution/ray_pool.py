@@ -12,8 +12,10 @@ import ray
 from ray.exceptions import RayError
 
 from llem_sweep.execution.pool import Event, Finished, Left, Lost, Ready, Seat, Unfit
+from llem_sweep.execution.prefetch import FetchOrder
 from llem_sweep.execution.progress import WorkerState
 from llem_sweep.execution.ray_actor import StatusBoard
+from llem_sweep.execution.ray_fetch import RayFetches
 from llem_sweep.execution.ray_logs import worker_log_tail
 from llem_sweep.execution.ray_losses import kind_of_loss, reason
 from llem_sweep.execution.ray_nodes import RayNodes
@@ -36,6 +38,7 @@ class RayPool:
         self._sweep = sweep
         self._simulated = simulated
         self._scaling = Scaling()
+        self._fetches = RayFetches(nodes.ids)
         self._board: Any = ray.remote(StatusBoard).options(num_cpus=0, name=f"{sweep}/status").remote()
         self._workers: dict[str, RayWorker] = {}
         self._unfit: list[RayWorker] = []
@@ -48,7 +51,7 @@ class RayPool:
 
     def open(self, seat: Seat) -> None:
         try:
-            node_id = self._nodes.id_of(seat.node)
+            node_id = self._nodes.ids[seat.node]
         except KeyError:
             self._events.append(Lost(seat.worker, f"{seat.node} has left", "", FailureKind.NODE_LOST))
             return
@@ -63,6 +66,7 @@ class RayPool:
     def next_event(self, timeout_s: float) -> Event | None:
         if not self._events:
             self._look_at_nodes()
+            self._events.extend(self._fetches.poll())
         if not self._events:
             self._wait(timeout_s)
         return self._events.popleft() if self._events else None
@@ -82,6 +86,9 @@ class RayPool:
         if (found := self._workers.pop(worker, None)) is not None:
             found.end()
 
+    def fetch(self, order: FetchOrder) -> None:
+        self._fetches.begin(order)
+
     def want(self, needs: Mapping[Need, int]) -> None:
         self._scaling.want(needs)
 
@@ -91,6 +98,7 @@ class RayPool:
         self._workers.clear()
         self._unfit.clear()
         self._events.clear()
+        self._fetches.close()
         self._scaling.close()
         if self._board is not None:
             ray.kill(self._board)
@@ -102,6 +110,7 @@ class RayPool:
         if not pending:
             time.sleep(timeout_s)
             return
+        self._give_up_stuck()
         ready, _ = ray.wait(list(pending), num_returns=1, timeout=timeout_s)
         if ready and len(pending) > 1:
             ready, _ = ray.wait(list(pending), num_returns=len(pending), timeout=0)
@@ -109,6 +118,9 @@ class RayPool:
             worker = pending[call]
             if self._workers.get(worker.seat.worker) is worker:
                 self._take_up(worker, call)
+
+    def _give_up_stuck(self) -> None:
+        self._events.extend(ended for worker in self._workers.values() if (ended := worker.given_up()))
 
     def _take_up(self, worker: RayWorker, call: ray.ObjectRef[Any]) -> None:
         name = worker.seat.worker

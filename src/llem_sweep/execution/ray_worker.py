@@ -9,13 +9,17 @@ import ray
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, PlacementGroupSchedulingStrategy
 
+from llem_sweep.execution.meeting import Meeting
 from llem_sweep.execution.pool import Finished, Ready, Seat
 from llem_sweep.execution.ray_actor import GpuWorker, packed, unpacked
 from llem_sweep.execution.worker import Ran, WorkerReport, WorkerSpec
+from llem_sweep.harness.gathering import gathered
 from llem_sweep.plan.types import PlannedExperiment
-from llem_sweep.results.outcome import Failed
+from llem_sweep.results.outcome import Failed, FailureKind, Outcome, Stage
 
 Call = ray.ObjectRef[Any]
+PATIENCE_S = 15.0
+"""For the other processes of a worker to notice that one has failed."""
 
 
 class RayWorker:
@@ -31,7 +35,11 @@ class RayWorker:
         """Rank by call."""
         self._answers: dict[int, Any] = {}
         self._starting = True
-        self._group = _group(seat, node_id) if seat.need.processes > 1 else None
+        together = seat.need.processes > 1
+        self._group = _group(seat, node_id) if together else None
+        self._meeting = _meeting(seat, node_id) if together else None
+        self._patience_until_s: float | None = None
+        """When processes that go on after another has failed are given up."""
         self._actors = [
             self._actor(rank, name, sweep, board, simulated) for rank, name in enumerate(self.members)
         ]
@@ -48,15 +56,31 @@ class RayWorker:
         Raises RayError when the process that was called is gone.
         """
         rank = self.pending.pop(call)
-        self._answers[rank] = ray.get(call)
+        received = ray.get(call)
+        self._answers[rank] = answer = received if self._starting else unpacked(received)
         if self.pending:
+            if isinstance(answer, Ran) and isinstance(answer.outcome, Failed):
+                self._patience_until_s = time.monotonic() + PATIENCE_S
             return None
         answers = [self._answers[rank] for rank in sorted(self._answers)]
         return self._started(answers) if self._starting else self._ran(answers)
 
+    def given_up(self) -> Finished | None:
+        """How the experiment failed, when processes don't notice that another one has: they can't be used again.
+
+        A collective call on boards isn't woken by the end of a process that it waits for.
+        """
+        if self._patience_until_s is None or time.monotonic() < self._patience_until_s:
+            return None
+        silent = Failed(Stage.WORKER, FailureKind.TIMEOUT, "it didn't notice the failure", follows=True)
+        ranks = range(self.seat.need.processes)
+        failure = gathered([self._answers[r].outcome if r in self._answers else silent for r in ranks])
+        self._patience_until_s = None
+        return Finished(self.seat.worker, _unusable(failure))
+
     def end(self) -> None:
         """End every process."""
-        for actor in self._actors:
+        for actor in (*self._actors, *([self._meeting] if self._meeting is not None else [])):
             ray.kill(actor, no_restart=True)
         if self._group is not None:
             remove_placement_group(self._group)
@@ -64,6 +88,7 @@ class RayWorker:
 
     def _call(self, calls: list[Call]) -> None:
         self._answers.clear()
+        self._patience_until_s = None
         self.pending = {call: rank for rank, call in enumerate(calls)}
 
     def _started(self, answers: list[tuple[WorkerReport | Failed, tuple[str, ...]]]) -> Ready | Failed:
@@ -76,10 +101,13 @@ class RayWorker:
             reports.append(report)
         return Ready(self.seat.worker, _merged(reports))
 
-    def _ran(self, answers: list[bytes]) -> Finished:
-        (answer,) = answers
-        ran: Ran = unpacked(answer)
-        return Finished(self.seat.worker, ran.outcome, ran.loading_s)
+    def _ran(self, answers: list[Ran]) -> Finished:
+        self._patience_until_s = None
+        outcomes = [ran.outcome for ran in answers]
+        outcome = gathered(outcomes)
+        if isinstance(outcome, Failed) and any(_needs_new_worker(each) for each in outcomes):
+            outcome = _unusable(outcome)
+        return Finished(self.seat.worker, outcome, max(ran.loading_s for ran in answers))
 
     def _actor(self, rank: int, name: str, sweep: str, board: Any, simulated: bool) -> Any:
         seat = self.seat
@@ -89,6 +117,9 @@ class RayWorker:
             gpus=seat.need.gpus,
             simulated=() if simulated else None,
             baseline_s=seat.baseline_s,
+            rank=rank,
+            size=seat.need.processes,
+            parallelism=seat.need.parallelism,
         )
         where: Any = NodeAffinitySchedulingStrategy(self.node_id, soft=False)
         if self._group is not None:
@@ -104,7 +135,7 @@ class RayWorker:
                 max_task_retries=0,
                 scheduling_strategy=where,
             )
-            .remote(spec, simulated, board)
+            .remote(spec, simulated, board, self._meeting)
         )
 
 
@@ -126,6 +157,23 @@ def _group(seat: Seat, node_id: str) -> PlacementGroup:
         [bundle] * processes, strategy="STRICT_PACK", bundle_label_selector=here
     )
     return group
+
+
+def _meeting(seat: Seat, node_id: str) -> Any:
+    """Where the processes of a worker meet, on their node."""
+    here = NodeAffinitySchedulingStrategy(node_id, soft=False)
+    return ray.remote(Meeting).options(num_cpus=0, scheduling_strategy=here).remote(seat.need.processes)
+
+
+def _needs_new_worker(outcome: Outcome) -> bool:
+    return isinstance(outcome, Failed) and outcome.needs_new_worker
+
+
+def _unusable(outcome: Outcome) -> Outcome:
+    """``outcome``, saying that the worker can't be used again."""
+    if not isinstance(outcome, Failed) or outcome.needs_new_worker:
+        return outcome
+    return outcome._replace(worker_unusable=True)
 
 
 def _merged(reports: list[WorkerReport]) -> WorkerReport:

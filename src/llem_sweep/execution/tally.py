@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from llem_sweep.clock import Clock
 from llem_sweep.execution.progress import FailureNote, Progress, SweepView, WorkerState
+from llem_sweep.plan.efficiency import Efficiency, TimedRun, efficiency
 from llem_sweep.plan.types import PlannedExperiment
 from llem_sweep.plan.values import point
 from llem_sweep.results.outcome import Failed, Outcome
@@ -29,6 +30,7 @@ class Tally:
         self._shown_s = float("-inf")
         self._busy_s = 0.0
         self._settled_here = 0
+        self._runs: list[TimedRun] = []
         self._failures: deque[FailureNote] = deque(maxlen=FAILURES_SHOWN)
 
     @property
@@ -39,6 +41,14 @@ class Tally:
     def message(self, text: str) -> None:
         """Tell the watcher something worth a line."""
         self._view.message(text)
+
+    def ran(self, run: TimedRun) -> None:
+        """Keep what a completed task took."""
+        self._runs.append(run)
+
+    def efficiency(self, boards: int) -> Efficiency | None:
+        """How near to the least possible time it has come since the start, on ``boards`` boards."""
+        return efficiency(self._runs, self._clock.monotonic() - self._begun_s, boards)
 
     def settled(self, experiment: PlannedExperiment, outcome: Outcome, took_s: float) -> None:
         """Count one experiment that came to its end after ``took_s`` seconds on its worker."""

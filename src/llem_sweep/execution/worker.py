@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from llem_sweep.clock import Clock
+from llem_sweep.config.options import Parallelism
 from llem_sweep.device.assigned import VISIBLE_DEVICES, assigned_tokens, resolve_assigned
 from llem_sweep.device.host_energy import HostMeter
 from llem_sweep.device.nvml import NvmlGpu, library_path, list_boards
@@ -26,10 +27,12 @@ from llem_sweep.errors import (
 )
 from llem_sweep.execution.logs import own_log_tail
 from llem_sweep.execution.progress import WorkerState
+from llem_sweep.harness.gang import Alone, Gang
 from llem_sweep.harness.measure import measure
 from llem_sweep.harness.rig import Rig
 from llem_sweep.phases import Phase, PhaseMark
 from llem_sweep.plan.types import PlannedExperiment
+from llem_sweep.redaction import redact
 from llem_sweep.results.outcome import Completed, Failed, FailureKind, Outcome, Stage
 
 
@@ -46,6 +49,12 @@ class WorkerSpec(NamedTuple):
     """Length of the cold baseline; 0 for none."""
     takes_first: bool = False
     """Take the first ``gpus`` boards that this process may use, where nobody assigned it just as many."""
+    rank: int = 0
+    """Its number among the processes that measure together."""
+    size: int = 1
+    """How many those are."""
+    parallelism: Parallelism = "data"
+    """How they share an experiment."""
 
 
 class WorkerReport(NamedTuple):
@@ -94,9 +103,11 @@ _UNLIMITED = (Phase.LOAD, Phase.CONTEXT)
 class Worker:
     """Runs experiments one after another on its own boards."""
 
-    def __init__(self, spec: WorkerSpec, clock: Clock) -> None:
+    def __init__(self, spec: WorkerSpec, clock: Clock, gang: Gang | None = None) -> None:
+        """``gang`` are the processes that run every experiment together with this one."""
         self.spec = spec
         self._clock = clock
+        self._gang = gang or Alone(clock)
         self._rig: Rig | None = None
         self._experiment: PlannedExperiment | None = None
         self._active_before_s = self._loading_s = 0.0
@@ -107,7 +118,7 @@ class Worker:
     def start(self) -> WorkerReport | Failed:
         """Open the assigned boards, prove which they are, and take the cold baseline."""
         try:
-            self._rig = rig = open_rig(self.spec, self._clock)
+            self._rig = rig = open_rig(self.spec, self._clock, self._gang)
             rig.phases.subscribe(self._on_phase)
             wanted = rig.gpus and self.spec.baseline_s
             baseline = rig.take_cold_baseline(self.spec.baseline_s) if wanted else None
@@ -133,12 +144,14 @@ class Worker:
             raise RuntimeError("run() before start()")
         rig.steps, self._active_before_s, self._experiment = 0, 0.0, experiment
         rig.phases.mark(Phase.IDLE)
+        self._gang.begin(f"{experiment.experiment_id}/{attempt}")
         try:
             return Completed(*measure(experiment, rig, attempt=attempt))
         except Exception as error:  # noqa: BLE001 - the worker's boundary: every fault becomes an outcome
             outcome = failed(error, STAGE_OF_PHASE[rig.phases.current.phase])
+            # The others first: in a group they may wait for this process until the model is released.
             # A model left loaded would starve the next experiment of memory.
-            return _released(rig, outcome)
+            return _released(rig, _told(self._gang, outcome))
         finally:
             # Marked first, so that the time of the last phase is counted.
             rig.phases.mark(Phase.IDLE)
@@ -193,10 +206,20 @@ def failed(error: BaseException, stage: Stage) -> Failed:
     return Failed(
         stage=stage,
         kind=kind,
-        message=f"{type(error).__name__}: {error}",
-        traceback="".join(traceback.format_exception(error)),
+        # Here, because this process may know secrets that the driver doesn't.
+        message=redact(f"{type(error).__name__}: {error}"),
+        traceback=redact("".join(traceback.format_exception(error))),
         log_tail=own_log_tail(),
     )
+
+
+def _told(gang: Gang, outcome: Failed) -> Failed:
+    """``outcome``, told to the other processes, and whether one of those had failed before."""
+    try:
+        return outcome._replace(follows=gang.fail(outcome.message))
+    except Exception as error:  # noqa: BLE001 - part of the worker's boundary
+        note = f"{outcome.message}; then the other processes could not be told: {error}"
+        return outcome._replace(message=note)
 
 
 def _released(rig: Rig, outcome: Failed) -> Failed:
@@ -223,7 +246,7 @@ def device_environment_restored() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def open_rig(spec: WorkerSpec, clock: Clock) -> Rig:
+def open_rig(spec: WorkerSpec, clock: Clock, gang: Gang | None = None) -> Rig:
     """Open the boards that ``spec`` assigns, by UUID, and hide all others from this process.
 
     Raises DeviceError when they can't be opened or told apart.
@@ -233,7 +256,7 @@ def open_rig(spec: WorkerSpec, clock: Clock) -> Rig:
     sensors = tuple(known_sensors(gpu.info, gpu.sensors) for gpu in gpus)
     # Beside simulated boards a real energy would only be taken for theirs.
     host = (lambda: HostMeter(clock)) if spec.simulated is None else None
-    return Rig(gpus, clock, node=spec.node, nvml_library=library, sensors=sensors, host=host)
+    return Rig(gpus, clock, node=spec.node, nvml_library=library, sensors=sensors, host=host, gang=gang)
 
 
 def _open_boards(spec: WorkerSpec, clock: Clock) -> tuple[Gpu, ...]:

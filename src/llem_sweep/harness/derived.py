@@ -18,6 +18,7 @@ from llem_sweep.results.parts import (
     MultiGPUMetrics,
     ThermalThrottleInfo,
 )
+from llem_sweep.results.sums import per
 from llem_sweep.results.verdict import judge
 from llem_sweep.results.warnings import MeasurementWarning
 from llem_sweep.sampling.account import Account, Evidence, IdleEstimate, IdleKind, Span, take_account
@@ -95,11 +96,6 @@ def with_neighbours(result: ExperimentResult, neighbours: Sequence[str]) -> Expe
             "measurement_warnings": (*result.measurement_warnings, doubt),
         }
     )
-
-
-def per(quantity: float | None, units: int) -> float | None:
-    """``quantity`` per unit; None when it is unknown or there are no units."""
-    return quantity / units if quantity is not None and units else None
 
 
 def energy_breakdown(samples: Samples, started: datetime, *, metered: bool) -> EnergyBreakdown | None:

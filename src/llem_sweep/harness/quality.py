@@ -68,10 +68,19 @@ def doubts(about: Circumstances, samples: Samples) -> tuple[MeasurementWarning, 
     return tuple(MeasurementWarning.of(code, message) for code, message in found)
 
 
+FETCH = "fetch of "
+"""What the name of a fetch among an experiment's neighbours begins with."""
+
+
 def shared_node(neighbours: Sequence[str]) -> Doubt:
-    """The doubt about an experiment that had others on its node."""
+    """The doubt about an experiment that had others on its node, or a model that was fetched onto it."""
     number = len(neighbours)
-    return WarningCode.SHARED_NODE, f"{number} other experiment{'s' * (number > 1)} on this node meanwhile"
+    fetches = sum(name.startswith(FETCH) for name in neighbours)
+    others = (
+        [f"{number - fetches} other experiment{'s' * (number - fetches > 1)}"] if number > fetches else []
+    )
+    fetched = [f"{fetches} fetch{'es' * (fetches > 1)} of a model"] if fetches else []
+    return WarningCode.SHARED_NODE, f"{' and '.join(others + fetched)} on this node meanwhile"
 
 
 def energy_off(config: ExperimentConfig) -> bool:

@@ -12,6 +12,7 @@ from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.device.assigned import confirm_identity
 from llem_sweep.device.host_energy import HostMeter
 from llem_sweep.device.protocol import Gpu, Reading
+from llem_sweep.harness.gang import Alone, Gang
 from llem_sweep.phases import Phase, PhaseStream
 from llem_sweep.results.environment import BoardInfo
 from llem_sweep.results.sensors import BoardSensors
@@ -36,14 +37,17 @@ class Rig:
         nvml_library: str | None = None,
         sensors: tuple[BoardSensors, ...] | None = None,
         host: Callable[[], HostMeter] | None = None,
+        gang: Gang | None = None,
     ) -> None:
         """``sensors`` are known of these boards themselves; without them, what is published for their kind.
-        ``host`` opens the node's own counters for one recording; without it they aren't read."""
+        ``host`` opens the node's own counters for one recording; without it they aren't read. ``gang`` are the
+        processes that measure together with this one."""
         self.gpus = gpus
         self.sensors = sensors or tuple(gpu.sensors for gpu in gpus)
         """How each board's readings follow its power, in device order."""
         self.clock = clock
         self.node = node
+        self.gang = gang or Alone(clock)
         self.nvml_library = nvml_library
         self._open_host = host
         self.phases = PhaseStream(clock)
@@ -111,17 +115,35 @@ class Rig:
         self._context = None
 
     def load(self, config: ExperimentConfig, attempt: int) -> LoadedModel:
-        """The model of ``config``: the one already loaded when it serves, else loaded in its place."""
+        """The model of ``config``: the one already loaded when it serves, else loaded in its place.
+
+        Of several processes, returns when all of them have theirs.
+        """
         if config.backend not in self._backends:
             # The first use imports the engine, which takes seconds: part of loading, not of the experiment.
             self.phases.mark(Phase.LOAD)
         backend = self.backend(config.backend)
         key = backend.load_key(config)
-        if self._loaded is not None and self._loaded[:2] == (config.backend, key):
-            return self._loaded[2]
+        held = self._loaded if self._loaded and self._loaded[:2] == (config.backend, key) else None
+        # A model divided over processes is loaded by all of them or by none.
+        if self.gang.agree(held is not None) and held is not None:
+            model = held[2]
+        else:
+            model = self._load(config, backend, key, attempt)
+        if self.gang.size > 1:
+            # Within the phase that may take long, as another's loading does.
+            self.phases.mark(Phase.LOAD)
+            self.gang.meet("loaded")
+        return model
+
+    def _load(self, config: ExperimentConfig, backend: Backend, key: str, attempt: int) -> LoadedModel:
         self.release_model()
         self.phases.mark(Phase.LOAD)
-        model = backend.load(config, LoadContext(len(self.gpus), self.simulated, attempt))
+        gang = self.gang
+        context = LoadContext(
+            len(self.gpus), self.simulated, attempt, gang.rank, gang.size, gang.parallelism, gang.share
+        )
+        model = backend.load(config, context)
         self._loaded = (config.backend, key, model)
         return model
 

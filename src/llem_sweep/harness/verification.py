@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ValidationError
 
 from llem_sweep.config.experiment import BaselineConfig, SamplingConfig, WarmupConfig
+from llem_sweep.errors import GangError
 from llem_sweep.harness.derived import Work, derived_fields, look_at
+from llem_sweep.harness.gathering import gathered_again
 from llem_sweep.harness.quality import Circumstances
 from llem_sweep.results.experiment import ExperimentResult, measured_on
 from llem_sweep.results.verdict import Verdict
@@ -49,8 +51,8 @@ def verify(result: ExperimentResult, sidecar: bytes) -> Verification:
         problems += _contradictions(result, decoded)
         if decoded.hz is not None:
             return Verification(tuple(problems), False, _refused([*problems, _THINNED]))
-        fields = _derived(result, _circumstances(result), decoded.evidence)
-    except (SidecarError, _UnusableError) as error:
+        fields = _recomputed(result, decoded)
+    except (SidecarError, GangError, _UnusableError) as error:
         problems.append(str(error))
         return Verification(tuple(problems), False, _refused(problems))
     problems += _differences(result, fields, exact=decoded.estimator == ESTIMATOR_VERSION)
@@ -71,12 +73,14 @@ def _wrong_file(result: ExperimentResult, sidecar: bytes) -> Iterator[str]:
 
 
 def _contradictions(result: ExperimentResult, decoded: Decoded) -> Iterator[str]:
-    window_s = decoded.evidence.window.duration_s
+    windows = [evidence.window for evidence in decoded.processes]
+    window_s = max(window.end_s for window in windows) - min(window.start_s for window in windows)
     if not math.isclose(window_s, result.total_inference_time_sec, rel_tol=TOLERANCE):
         yield f"the window lasted {result.total_inference_time_sec} s by the result, {window_s} s by the sidecar"
     boards = result.environment_snapshot.devices
-    if len(boards) != len(decoded.evidence.sensors):
-        yield f"the result has {len(boards)} boards, the sidecar {len(decoded.evidence.sensors)}"
+    metered = sum(len(evidence.sensors) for evidence in decoded.processes)
+    if len(boards) != metered:
+        yield f"the result has {len(boards)} boards, the sidecar {metered}"
     simulated = decoded.simulated or any(board.simulated for board in boards)
     where = measured_on(
         synthetic=result.synthetic or result.backend == "synthetic",
@@ -109,7 +113,14 @@ def _circumstances(result: ExperimentResult) -> Circumstances:
         raise _UnusableError(f"the result's effective_config isn't one of this version: {error!r}") from error
 
 
-def _derived(result: ExperimentResult, about: Circumstances, evidence: Evidence) -> dict[str, Any]:
+def _recomputed(result: ExperimentResult, decoded: Decoded) -> dict[str, Any]:
+    if result.aggregation is None:
+        return _derived(result, decoded.evidence)
+    return gathered_again(result, decoded.processes, _derived)
+
+
+def _derived(result: ExperimentResult, evidence: Evidence) -> dict[str, Any]:
+    about = _circumstances(result)
     extended = result.extended_metrics
     if extended is None or not extended.batch_count:
         raise _UnusableError("the result doesn't say how many batches it ran")
@@ -125,7 +136,7 @@ def _differences(result: ExperimentResult, fields: Mapping[str, Any], *, exact: 
             yield from _other_warnings(stored, computed)
             continue
         for path, before, now in _leaves(name, _plain(stored), _plain(computed)):
-            if path not in _UNDERIVED and not _agree(before, now, exact=exact):
+            if not path.endswith(_UNDERIVED) and not _agree(before, now, exact=exact):
                 yield f"{path} is {before!r} in the result, {now!r} by its samples"
 
 

@@ -34,7 +34,7 @@ def warm_up(workload: Workload, model: LoadedModel, config: WarmupConfig, rig: R
     rig.phases.mark(Phase.WARM_UP)
     latencies_ms: list[float] = []
     requests = 0
-    while config.enabled and not _enough(latencies_ms, config):
+    while config.enabled and not rig.gang.agree(_enough(latencies_ms, config)):
         latency_s, tally = _run_one(workload, model, rig, len(latencies_ms))
         latencies_ms.append(1000 * latency_s)
         requests += tally.requests
@@ -57,7 +57,8 @@ def settle(
     """Stay under load until the thermal floor is reached, counted from the start of the warm-up, and then until
     temperature and power have settled or ``settle_limit_seconds`` more have passed.
 
-    The load is the experiment's own batches: an idle wait would let the clocks drop.
+    The load is the experiment's own batches: an idle wait would let the clocks drop. A process of several stays
+    under load until all of them have come that far.
     """
     floor_s = rig.phases.current.at_s + config.thermal_floor_seconds
     waits = config.enabled and config.thermal_floor_seconds > 0
@@ -66,12 +67,11 @@ def settle(
     state, judged_s = Settling(None), -math.inf
     requests, index = warm.requests, 0
     while waits:
-        if now_s >= floor_s:
-            if now_s >= judged_s + _JUDGE_EVERY_S:
-                sampler.check()
-                state, judged_s = settling(sampler.recording(), now_s), now_s
-            if state.settled is not False or now_s >= limit_s:
-                break
+        if now_s >= floor_s and now_s >= judged_s + _JUDGE_EVERY_S:
+            sampler.check()
+            state, judged_s = settling(sampler.recording(), now_s), now_s
+        if rig.gang.all_done(now_s >= floor_s and (state.settled is not False or now_s >= limit_s)):
+            break
         latency_s, tally = _run_one(workload, model, rig, index)
         # A workload that takes no time at all would spin here and starve the sampler.
         rig.clock.sleep(0.001 - latency_s)

@@ -34,15 +34,19 @@ class Window(NamedTuple):
 
 
 def run_window(workload: Workload, model: LoadedModel, rig: Rig, sampler: Sampler, cycle: int = 1) -> Window:
-    """Run every batch once between two synchronisations, starting just after a tick of the counter.
+    """Run every batch once between two synchronisations, starting just after a tick of the counter or, of several
+    processes, at the time that they agree on.
 
     Repeats of a configuration (``cycle``) start at other points between two ticks, spread by the golden ratio:
     work that keeps step with the sensor would otherwise be seen from the same side every time (SC'24, arXiv
-    2312.02741).
+    2312.02741). Processes that start together meet their boards' ticks wherever these happen to be.
     """
     model.synchronize()
-    _align_to_tick(rig, sampler)
-    rig.clock.sleep((cycle - 1) * _GOLDEN_RATIO % 1 * _tick_s(rig))
+    if rig.gang.size > 1:
+        rig.clock.sleep(rig.gang.meet("window") - rig.clock.monotonic())
+    else:
+        _align_to_tick(rig, sampler)
+        rig.clock.sleep((cycle - 1) * _GOLDEN_RATIO % 1 * _tick_s(rig))
     started, start_s = rig.clock.now(), rig.clock.monotonic()
     tallies = []
     for index in range(workload.batches):

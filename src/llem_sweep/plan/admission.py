@@ -99,8 +99,13 @@ def _judge(
     if missing := _missing_gpus(config, cluster):
         return _Verdict(Refusal.NO_SUCH_GPU, missing)
     known = facts(config)
-    if known.problem is not None:
-        return _Verdict(Refusal.UNSUPPORTED, known.problem)
+    if problem := known.problem or _undivided(config, known):
+        return _Verdict(Refusal.UNSUPPORTED, problem)
+    # Where nobody has looked yet, the model may still be.
+    if known.absent is not None and known.absent_on.issuperset(
+        node.name for node in (*cluster.nodes, *cluster.startable)
+    ):
+        return _Verdict(Refusal.UNSUPPORTED, known.absent)
     if excess := _excess(config, cluster, known):
         return _Verdict(Refusal.TOO_LARGE, excess)
     return None
@@ -130,6 +135,11 @@ def _not_yet(model: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any, str
 def _unsupported(
     config: ExperimentConfig, cluster: ClusterShape, allow_remote_code: bool, backends: tuple[str, ...]
 ) -> Iterator[str]:
+    processes = need_of(config).processes
+    if cluster.inline and processes > 1:
+        yield (
+            f"{config.backend}.num_processes: {processes} needs processes of their own: run without --inline"
+        )
     if config.backend not in backends:
         yield f"no backend is called {config.backend}; installed: {', '.join(backends)}"
     elif config.backend == "synthetic":
@@ -163,12 +173,33 @@ def _missing_gpus(config: ExperimentConfig, cluster: ClusterShape) -> str | None
         return None
     offered = "; ".join(dict.fromkeys(_offer(node) for node in nodes)) or "there is no node"
     kinds = f", accelerator: {' or '.join(need.accelerators)}" if need.accelerators else ""
-    return f"gpus: {config.gpus} on one node{kinds}, but {offered}"
+    wanted = f"gpus: {need.gpus}"
+    if need.processes > 1:
+        wanted += f" × {config.backend}.num_processes: {need.processes} takes {need.boards} GPUs"
+    return f"{wanted} on one node{kinds}, but {offered}"
 
 
 def _offer(node: NodeShape) -> str:
     kind = node.accelerator or node.board
     return f"{node.name} has {node.gpus}" + (f" of {kind}" if kind and node.gpus else "")
+
+
+def _undivided(config: ExperimentConfig, known: ModelFacts) -> str | None:
+    """Why the model can't be divided over processes, when that much is known."""
+    need = need_of(config)
+    if need.parallelism != "tensor":
+        return None
+    if known.tensor_plan is False:
+        return (
+            f"{config.backend}.parallelism: tensor: {config.model} says no plan by which to divide it: use"
+            " parallelism: data, or gpus for one process over several GPUs"
+        )
+    if known.divided_heads is not None and known.divided_heads % need.processes:
+        return (
+            f"{config.backend}.num_processes: {need.processes} can't share the {known.divided_heads} key-value"
+            f" heads of {config.model}: take a number that divides them"
+        )
+    return None
 
 
 def _excess(config: ExperimentConfig, cluster: ClusterShape, known: ModelFacts) -> str | None:
@@ -177,14 +208,16 @@ def _excess(config: ExperimentConfig, cluster: ClusterShape, known: ModelFacts) 
     if off_board or cluster.simulated or config.backend == "synthetic" or known.weight_bytes is None:
         return None
     need = need_of(config)
+    # In data mode each process holds the whole model; else the boards of all of them share it.
+    sharing = need.boards if need.parallelism == "tensor" else need.gpus
     fitting = [node for node in (*cluster.nodes, *cluster.startable) if share_of(need, node) is not None]
     memories = [node.board_memory_mb for node in fitting if node.board_memory_mb is not None]
     if len(memories) < len(fitting):
         return None
-    available = config.gpus * max(memories) * _MB
+    available = sharing * max(memories) * _MB
     if known.weight_bytes <= available:
         return None
     return (
-        f"the weights take {known.weight_bytes / _MB:,.0f} MB, but {config.gpus} of the largest boards "
+        f"the weights take {known.weight_bytes / _MB:,.0f} MB, but {sharing} of the largest boards "
         f"hold {available / _MB:,.0f} MB"
     )

@@ -52,6 +52,7 @@ def plan_sweep(sweep: SweepConfig) -> SweepPlan:
     hashes = [hash_config(canonical) for canonical in grid.canonical]
     varied = varied_values(grid.configs, grid.given)
     design = design_hash(hashes, sweep.execution)
+    models = [config.model for config in grid.configs]
     experiments = tuple(
         PlannedExperiment(
             experiment_id=hash_experiment(grid.canonical[point], cycle),
@@ -60,7 +61,7 @@ def plan_sweep(sweep: SweepConfig) -> SweepPlan:
             cycle=cycle,
             varied=varied[point],
         )
-        for point, cycle in run_order(len(hashes), sweep.execution, design)
+        for point, cycle in run_order(models, sweep.execution, design)
     )
     return SweepPlan(
         name=sweep.name,
@@ -71,6 +72,7 @@ def plan_sweep(sweep: SweepConfig) -> SweepPlan:
         execution=sweep.execution,
         warnings=(*sweep.warnings, *plan_warnings(grid.configs, len(grid.skipped), grid.unmatched)),
         contents=dict(sweep.contents),
+        points=tuple(hashes),
     )
 
 

@@ -56,6 +56,7 @@ def extend_plan(old: SweepPlan, new: SweepPlan) -> Extension:
         design_hash=_design(new, left),
         warnings=tuple(dict.fromkeys((*old.warnings, *new.warnings))),
         contents={**old.contents, **new.contents},
+        points=tuple(dict.fromkeys((*new.points, *old.points))),
     )
     return Extension(plan, added, left, tuple(setting_changes(old, new)))
 
@@ -63,7 +64,7 @@ def extend_plan(old: SweepPlan, new: SweepPlan) -> Extension:
 def _design(new: SweepPlan, left: tuple[PlannedExperiment, ...]) -> str:
     if not left:
         return new.design_hash
-    hashes = dict.fromkeys(each.config_hash for each in (*new.experiments, *left))
+    hashes = dict.fromkeys((*new.points, *(each.config_hash for each in left)))
     return design_hash(list(hashes), new.execution)
 
 

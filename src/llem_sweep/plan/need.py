@@ -6,7 +6,8 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
-from llem_sweep.config.experiment import ExperimentConfig
+from llem_sweep.config.experiment import ExperimentConfig, gang_options
+from llem_sweep.config.options import Parallelism
 from llem_sweep.plan.types import NodeShape
 
 
@@ -17,7 +18,7 @@ class Need(NamedTuple):
     """Boards of each process; 0 on CPU workers."""
     processes: int = 1
     """Processes that measure together, all on one node."""
-    parallelism: str = "data"
+    parallelism: Parallelism = "data"
     """How several processes share the work: ``data`` or ``tensor``."""
     accelerators: tuple[str, ...] = ()
     """Kinds of board, any of which will do; empty for any kind."""
@@ -30,12 +31,12 @@ class Need(NamedTuple):
 
 def need_of(config: ExperimentConfig) -> Need:
     """What ``config`` asks of a node."""
-    options = getattr(config, config.backend, None)
-    processes = getattr(options, "num_processes", 1)
-    parallelism = getattr(options, "parallelism", "data") if processes > 1 else "data"
+    options = gang_options(config)
     wanted = config.accelerator or ()
-    accelerators = (wanted,) if isinstance(wanted, str) else tuple(sorted(wanted))
-    return Need(config.gpus, processes, parallelism, accelerators)
+    need = Need(config.gpus, accelerators=(wanted,) if isinstance(wanted, str) else tuple(sorted(wanted)))
+    if options is None:
+        return need
+    return need._replace(processes=options.num_processes, parallelism=options.parallelism)
 
 
 def share_of(need: Need, node: NodeShape, cpu_workers: int = 1) -> Fraction | None:

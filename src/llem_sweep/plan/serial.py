@@ -17,6 +17,8 @@ from llem_sweep.errors import ConfigError, ResumeError
 from llem_sweep.plan.types import PlannedExperiment, SkippedPoint, SweepPlan
 
 PLAN_VERSION = 1
+_FIRST_ORDER = "sequential"
+"""Order of a plan that names none: the default when such plans were made."""
 
 
 class _Point(ConfigModel):
@@ -54,7 +56,7 @@ def plan_to_json(plan: SweepPlan) -> str:
     """``plan`` as JSON: each point once, experiments as point and cycle. :func:`plan_from_json` gives it back."""
     indices: dict[str, int] = {}
     points: list[dict[str, Any]] = []
-    for experiment in plan.experiments:
+    for experiment in plan.by_point:
         if experiment.config_hash not in indices:
             indices[experiment.config_hash] = len(points)
             points.append(
@@ -69,7 +71,11 @@ def plan_to_json(plan: SweepPlan) -> str:
         "name": plan.name,
         "design_hash": plan.design_hash,
         "merged": plan.merged,
-        "execution": plan.execution.model_dump(mode="json", exclude_defaults=True),
+        # The order is always written: its default has changed since the first plans.
+        "execution": {
+            "cycle_order": plan.execution.cycle_order,
+            **plan.execution.model_dump(mode="json", exclude_defaults=True),
+        },
         "contents": dict(plan.contents),
         "warnings": plan.warnings,
         "skipped": [point._asdict() for point in plan.skipped],
@@ -99,6 +105,8 @@ def plan_from_json(text: str) -> SweepPlan:
     version = raw.get("plan_version") if isinstance(raw, dict) else None
     if version != PLAN_VERSION:
         raise ResumeError(f"the plan has version {version}; this program reads version {PLAN_VERSION}")
+    if isinstance(execution := raw.get("execution"), dict):
+        execution.setdefault("cycle_order", _FIRST_ORDER)
     try:
         document = _Document.model_validate(raw)
     except ValidationError as error:
@@ -144,6 +152,7 @@ def _plan(document: _Document) -> SweepPlan:
         execution=document.execution,
         warnings=document.warnings,
         contents=document.contents,
+        points=tuple(point.config_hash for point in document.points),
     )
 
 

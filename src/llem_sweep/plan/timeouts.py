@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from math import ceil
-
 from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.config.sweep import ExecutionConfig
 from llem_sweep.phases import Phase
+from llem_sweep.plan.workload import PlannedWorkload, planned_workload
 
 LEAST_TIMEOUT_S = 600.0
 """Never less than this: the limit finds what hangs, it doesn't rank what is slow."""
@@ -27,21 +26,13 @@ def default_timeout_s(config: ExperimentConfig) -> float:
     a generous time for its prompt tokens and decoding steps; for the synthetic backend the time it is told to
     take. Not less than ten minutes.
     """
-    warmup_batches = 0
-    floor_s = settle_s = 0.0
-    if config.warmup.enabled:
-        warmup = config.warmup
-        warmup_batches = max(warmup.n_warmup, warmup.max_prompts if warmup.convergence_detection else 0)
-        if warmup.thermal_floor_seconds:
-            floor_s = warmup.thermal_floor_seconds
-            settle_s = warmup.settle_limit_seconds
-    batches = _batches(config)
+    work = planned_workload(config)
     if config.backend == "synthetic":
-        work_s = config.synthetic.run_seconds * (1 + warmup_batches / batches)
+        work_s = config.synthetic.run_seconds * (1 + work.most_warmup_batches / work.batches)
     else:
-        work_s = (batches + warmup_batches) * _batch_s(config)
+        work_s = (work.batches + work.most_warmup_batches) * _batch_s(config, work)
     # Warm-up up to its floor runs whole batches, so it may overrun by as much again.
-    return max(LEAST_TIMEOUT_S, 2 * floor_s + settle_s + 2 * work_s)
+    return max(LEAST_TIMEOUT_S, 2 * work.floor_s + work.settle_limit_s + 2 * work_s)
 
 
 def stall_limit_s(config: ExperimentConfig, execution: ExecutionConfig, phase: Phase) -> float:
@@ -56,7 +47,11 @@ def stall_limit_s(config: ExperimentConfig, execution: ExecutionConfig, phase: P
         return execution.stall_timeout_seconds + _asked_s(config, phase)
     if phase in (Phase.IDLE, Phase.BASELINE, Phase.CONTEXT, Phase.COOL):
         return LEAST_STALL_S + _asked_s(config, phase)
-    batch_s = config.synthetic.run_seconds if config.backend == "synthetic" else _batch_s(config)
+    batch_s = (
+        config.synthetic.run_seconds
+        if config.backend == "synthetic"
+        else _batch_s(config, planned_workload(config))
+    )
     return max(LEAST_STALL_S, 2 * batch_s)
 
 
@@ -67,16 +62,7 @@ def _asked_s(config: ExperimentConfig, phase: Phase) -> float:
     return 0.0
 
 
-def _batches(config: ExperimentConfig) -> int:
-    return ceil(config.n / _batch_size(config))
-
-
-def _batch_size(config: ExperimentConfig) -> int:
-    return config.pytorch.batch_size if config.backend == "pytorch" else 1
-
-
-def _batch_s(config: ExperimentConfig) -> float:
+def _batch_s(config: ExperimentConfig, work: PlannedWorkload) -> float:
     """Generous time for one batch. Beams are rows of a batch: they multiply its work."""
-    prompts = min(_batch_size(config), config.n)
-    batch_s = config.max_output_tokens * DECODE_STEP_S + prompts * config.max_input_tokens * PREFILL_TOKEN_S
-    return batch_s * (config.pytorch.num_beams if config.backend == "pytorch" else 1)
+    step_s = DECODE_STEP_S * (config.pytorch.num_beams if config.backend == "pytorch" else 1)
+    return config.max_output_tokens * step_s + work.rows * config.max_input_tokens * PREFILL_TOKEN_S

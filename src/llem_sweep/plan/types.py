@@ -46,6 +46,17 @@ class SweepPlan(NamedTuple):
     warnings: tuple[str, ...] = ()
     contents: Mapping[str, str] = {}
     """Digest of every local model folder and dataset file, by absolute path."""
+    points: tuple[str, ...] = ()
+    """``config_hash`` of every point in the order of the file, whatever the order of the experiments."""
+
+    @property
+    def by_point(self) -> tuple[PlannedExperiment, ...]:
+        """The experiments as a reader of the file expects them: point after point, its cycles together."""
+        places = {point: place for place, point in enumerate(self.points)}
+        last = len(places)
+        return tuple(
+            sorted(self.experiments, key=lambda each: (places.get(each.config_hash, last), each.cycle))
+        )
 
 
 class ModelFacts(NamedTuple):
@@ -54,8 +65,16 @@ class ModelFacts(NamedTuple):
     parameters: int | None = None
     weight_bytes: int | None = None
     cache_bytes_per_token: int | None = None
+    tensor_plan: bool | None = None
+    """Whether the model says how it is divided over several processes (``parallelism: tensor``)."""
+    divided_heads: int | None = None
+    """Heads of which each process then has a whole number."""
     problem: str | None = None
     """Why the model can't be used at all, when that is known already."""
+    absent: str | None = None
+    """Why the node asked can't have the model; another node may hold it, or reach what this one can't."""
+    absent_on: frozenset[str] = frozenset()
+    """Names of the nodes that can't have it."""
 
 
 class NodeShape(NamedTuple):

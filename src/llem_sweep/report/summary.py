@@ -71,7 +71,7 @@ def summary_table(
     refused: Iterable[RefusedExperiment] = (),
     retried: Collection[str] = (),
 ) -> pa.Table:
-    """One row per planned experiment, in planned order.
+    """One row per planned experiment, point after point in the order of the file, its cycles together.
 
     ``status`` is completed, failed, refused, or pending for what hasn't been settled. Swept fields are columns
     ``config.<field>``; ``measured_on`` tells measurements from the rest; figures are those of the result, under
@@ -88,12 +88,12 @@ def summary_table(
         failed.setdefault(record.experiment_id, []).append((folder, record))
     unfit = {each.experiment.experiment_id: each for each in refused}
     rows = []
-    for planned in plan.experiments:
+    for planned in plan.by_point:
         key = planned.experiment_id
         rows.append(_row(planned, completed.pop(key, None), failed.get(key, []), unfit.get(key), retried))
     varied = dict.fromkeys(name for planned in plan.experiments for name in planned.varied)
     values = {
-        f"config.{name}": [planned.varied.get(name) for planned in plan.experiments]
+        f"config.{name}": [planned.varied.get(name) for planned in plan.by_point]
         for name in varied
         if name not in _NAMED_ALREADY
     }

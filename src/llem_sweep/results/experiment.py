@@ -28,7 +28,7 @@ from llem_sweep.results.sensors import BoardSensors
 from llem_sweep.results.verdict import Verdict
 from llem_sweep.results.warnings import MeasurementWarning
 
-SCHEMA_VERSION: Literal["3.1"] = "3.1"
+SCHEMA_VERSION: Literal["3.2"] = "3.2"
 
 MeasuredOn = Literal["board", "off-board", "simulated", "synthetic"]
 
@@ -46,10 +46,12 @@ class ExperimentResult(ResultModel):
     """One experiment, measured. Frozen; unknown fields raise; unknown values are None.
 
     Lists per device are in the order of ``environment_snapshot.devices``. Energy and every rate belong to the
-    one window from ``start_time`` to ``end_time``, whose length is ``total_inference_time_sec``.
+    one window from ``start_time`` to ``end_time``, whose length is ``total_inference_time_sec``. Of several
+    processes that is the union of their windows, and each board's energy is over its own process's
+    (:mod:`llem_sweep.results.aggregation`).
     """
 
-    schema_version: Literal["3.1"] = SCHEMA_VERSION
+    schema_version: Literal["3.2"] = SCHEMA_VERSION
     experiment_id: str
     measurement_config_hash: str
     """16 hex digits, equal for all cycles of one configuration."""
@@ -116,7 +118,7 @@ class ExperimentResult(ResultModel):
     """Whether it is publishable; ``llem-sweep verify`` finds it anew from the samples instead of trusting this."""
     neighbours: tuple[str, ...] = ()
     """Ids of the experiments that were under way on the same node at any time during this one, loading and warm-up
-    included."""
+    included, and ``fetch of`` each model that was brought onto the node meanwhile."""
     warmup_excluded_samples: int | None = None
     """Requests run before the window."""
     reproducibility_notes: str = ""

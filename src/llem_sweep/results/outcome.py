@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from llem_sweep.results.experiment import ExperimentResult
 
@@ -67,11 +67,21 @@ class Failed(NamedTuple):
     traceback: str = ""
     log_tail: str = ""
     """The end of the worker's log."""
+    follows: bool = False
+    """Whether another process of the same experiment had failed before, so that this is no cause of anything."""
+    worker_unusable: bool = False
+    """Whether the worker can't be used again, whatever the kind says."""
+
+    def kept(self) -> dict[str, Any]:
+        """The fields of it that are stored: the cause, without what becomes of the worker."""
+        fields = self._asdict()
+        del fields["follows"], fields["worker_unusable"]
+        return fields
 
     @property
     def needs_new_worker(self) -> bool:
         """Whether the worker that reported this can't be used again."""
-        return self.kind in (FailureKind.DEVICE_FAULT, FailureKind.BOARD_LOST)
+        return self.worker_unusable or self.kind in (FailureKind.DEVICE_FAULT, FailureKind.BOARD_LOST)
 
 
 Outcome = Completed | Failed

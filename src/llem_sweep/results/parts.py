@@ -177,19 +177,44 @@ class AggregationMetadata(ResultModel):
     """How several processes' results became one."""
 
     method: str
+    """data: each ran its part of the requests; tensor: each ran its part of the model."""
     num_processes: int
     temporal_overlap_verified: bool
+    """Whether ``overlap`` is large enough for the processes to have been measured at the same time."""
     gpu_attribution_verified: bool
+    """Whether every board was metered by one process alone; false where there is no board."""
     warnings: tuple[str, ...] = ()
+    """What is doubtful about putting these processes together, as in ``measurement_warnings``."""
+    overlap: float | None = None
+    """Share of the time from the first start to the last end that lies in every process's window, 0 to 1."""
 
 
 class ProcessResult(ResultModel):
-    """One process's part of an aggregated result."""
+    """One process's part of an aggregated result, over its own window."""
 
     process: int
+    """From 0."""
+    requests: int
+    input_tokens: int
     output_tokens: int
+    """In tensor mode every process counts all tokens, and the whole result counts them once."""
+    batch_count: int | None
+    total_inference_time_sec: float
+    avg_tokens_per_second: float
+    total_energy_j: float | None
+    energy_uncertainty_j: float | None
+    baseline_power_w: float | None
+    energy_adjusted_j: float | None
+    energy_adjusted_uncertainty_j: float | None
     energy_per_device_j: tuple[float | None, ...]
     device_uuids: tuple[str, ...]
+    identity: Literal["assigned", "confirmed", "none"]
+    host_energy: HostEnergy | None
+    """Energy of the whole node over this process's window."""
+    warmup_result: WarmupResult | None
+    window_start_s: float
+    """Monotonic time, the same clock for all processes."""
+    window_end_s: float
     start_time: AwareDatetime
     end_time: AwareDatetime
 

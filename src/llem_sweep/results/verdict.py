@@ -33,6 +33,8 @@ BLOCKING = frozenset(
         WarningCode.CLOCK_CHANGE,
         WarningCode.WARM_UP_OFF,
         WarningCode.WARM_UP_UNCONVERGED,
+        WarningCode.WINDOWS_APART,
+        WarningCode.BOARD_COUNTED_TWICE,
     }
 )
 """Warnings that keep a result from being published; the others are to be read beside the number."""

@@ -64,6 +64,10 @@ class WarningCode(StrEnum):
     PERSISTENCE_OFF = "persistence_off"
     IDENTITY_ASSIGNED = "identity_assigned"
     """The board is the one assigned, but the backend didn't confirm that it computed there."""
+    WINDOWS_APART = "windows_apart"
+    """The processes of one experiment didn't work at the same time."""
+    BOARD_COUNTED_TWICE = "board_counted_twice"
+    """Two processes of one experiment metered the same board."""
 
 
 REMEDIES: dict[WarningCode, str] = {
@@ -99,6 +103,9 @@ REMEDIES: dict[WarningCode, str] = {
     WarningCode.WARM_UP_UNCONVERGED: "raise warmup.max_prompts, or look for other load on the machine",
     WarningCode.PERSISTENCE_OFF: "enable persistence mode (nvidia-smi -pm 1) before the sweep",
     WarningCode.IDENTITY_ASSIGNED: "compute on CUDA, or with a backend that reports the boards it computes on",
+    WarningCode.WINDOWS_APART: "raise n, or take requests of equal length (a synthetic dataset), so that the"
+    " processes end together",
+    WarningCode.BOARD_COUNTED_TWICE: "check CUDA_VISIBLE_DEVICES and what assigns the boards",
 }
 
 

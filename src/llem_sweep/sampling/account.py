@@ -8,6 +8,7 @@ from statistics import stdev
 from typing import Literal, NamedTuple
 
 from llem_sweep.results.sensors import BoardSensors
+from llem_sweep.results.sums import in_quadrature, mean_idle, total
 from llem_sweep.sampling.energy import EnergyEstimate, device_energy
 from llem_sweep.sampling.recording import Recording
 
@@ -168,18 +169,6 @@ def _half_width(values: Sequence[float | None]) -> float:
     return _STUDENT_T[len(known) - 1] * stdev(known) / math.sqrt(len(known))
 
 
-def total(values: Sequence[float | None]) -> float | None:
-    """Exact sum; None when there is nothing to sum or any part is unknown."""
-    known = [value for value in values if value is not None]
-    return math.fsum(known) if known and len(known) == len(values) else None
-
-
-def in_quadrature(values: Sequence[float | None]) -> float | None:
-    """Uncertainty of a sum of independent parts; None like :func:`total`."""
-    known = [value for value in values if value is not None]
-    return math.hypot(*known) if known and len(known) == len(values) else None
-
-
 def _energies(evidence: Evidence, span: Span) -> tuple[EnergyEstimate, ...]:
     recording = evidence.recordings[span.recording]
     return tuple(
@@ -195,16 +184,12 @@ def _per(quantity: float | None, duration_s: float) -> float | None:
 def _baseline(
     idle: Sequence[IdleEstimate], subtract: IdleKind
 ) -> tuple[IdleKind | None, float | None, float | None]:
-    """Kind, power and uncertainty of what is subtracted: the mean of before and after, half their difference in
-    its uncertainty, since idle power may have drifted from one to the other."""
+    """Kind, power and uncertainty of what is subtracted."""
     other: IdleKind = "cold" if subtract == "context" else "context"
     for kind in (subtract, other):
         known = [one for one in idle if one.span.kind == kind and one.power_w is not None]
         powers_w = [one.power_w for one in known if one.power_w is not None]
         if not powers_w:
             continue
-        mean_w = math.fsum(powers_w) / len(powers_w)
-        own_w = in_quadrature([one.uncertainty_w for one in known])
-        drift_w = (max(powers_w) - min(powers_w)) / 2
-        return kind, mean_w, math.hypot(own_w / len(known), drift_w) if own_w is not None else None
+        return kind, *mean_idle(powers_w, [one.uncertainty_w for one in known])
     return None, None, None

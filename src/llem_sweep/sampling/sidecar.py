@@ -3,7 +3,7 @@
 Rows hold every raw reading of every recording: the idle power's (``cold``, ``context``) and the window's own. The
 file's metadata hold the spans that count, the boards' sensors and the sampling period, so that ``sidecar_reading``
 gives back exactly what the energies of the result were computed from. A file thinned to one row per second can't
-do that, and says so.
+do that, and says so. The samples of several processes are put into one file by ``sidecar_merging``.
 """
 
 from __future__ import annotations
@@ -26,13 +26,14 @@ from llem_sweep.sampling.account import Evidence
 from llem_sweep.sampling.energy import ESTIMATOR_VERSION
 from llem_sweep.sampling.recording import Recording, Sample
 
-SIDECAR_SCHEMA_VERSION = "2"
+SIDECAR_SCHEMA_VERSION = "3"
 _TEXT = pa.dictionary(pa.int32(), pa.string())
-_COLUMNS = pa.schema(
+COLUMNS = pa.schema(
     [
         pa.field("timestamp_s", pa.float64(), nullable=False),
         pa.field("monotonic_s", pa.float64(), nullable=False),
         pa.field("wall_s", pa.float64(), nullable=False),
+        pa.field("process", pa.int32(), nullable=False),
         pa.field("recording", _TEXT, nullable=False),
         pa.field("device", pa.int32(), nullable=False),
         pa.field("gpu_index", pa.int32(), nullable=False),
@@ -59,7 +60,7 @@ _COLUMNS = pa.schema(
         pa.field("host_took_s", pa.float64()),
     ]
 )
-_NO_SAMPLES = _COLUMNS.empty_table()
+_NO_SAMPLES = COLUMNS.empty_table()
 UNASKED = Health(foreign=None)
 """Also what a driver that tells nothing answers: the two are stored alike, and mean the same."""
 _PHASES = [phase.value for phase in Phase]
@@ -81,9 +82,10 @@ def encode_timeseries(
         evidence = _thinned(evidence, hz)
     names = sorted(evidence.recordings)
     lengths = [len(evidence.recordings[name].samples) for name in names]
-    about = _described(evidence, hz)
+    about = {"estimator": ESTIMATOR_VERSION, "hz": hz, "processes": [_described(evidence)]}
+    simulated = any(board.simulated for board in boards)
     if not sum(lengths):
-        return _encode(_NO_SAMPLES, boards, about)
+        return encode_table(_NO_SAMPLES, about, simulated=simulated)
     samples = chain.from_iterable(evidence.recordings[name].samples for name in names)
     at_s, devices, phases, readings, healths, hosts = zip(*samples, strict=True)
     read = Reading(*zip(*readings, strict=True))  # type: ignore[arg-type]
@@ -97,6 +99,7 @@ def encode_timeseries(
         since_start,
         times,
         pc.add(since_start, window_started.timestamp()),
+        pa.repeat(pa.scalar(0, pa.int32()), len(times)),
         recording,
         device,
         pa.array([board.index for board in boards], pa.int32()).take(device),
@@ -124,7 +127,7 @@ def encode_timeseries(
         pa.array(health.thermal_throttle_ns, pa.int64()),
         *(pa.array([each[part] if each else None for each in hosts], pa.float64()) for part in range(4)),
     ]
-    return _encode(pa.Table.from_arrays(columns, schema=_COLUMNS), boards, about)
+    return encode_table(pa.Table.from_arrays(columns, schema=COLUMNS), about, simulated=simulated)
 
 
 def _thinned(evidence: Evidence, hz: int) -> Evidence:
@@ -142,10 +145,8 @@ def _thinned(evidence: Evidence, hz: int) -> Evidence:
     )
 
 
-def _described(evidence: Evidence, hz: int | None) -> dict[str, Any]:
+def _described(evidence: Evidence) -> dict[str, Any]:
     return {
-        "estimator": ESTIMATOR_VERSION,
-        "hz": hz,
         "spans": [span._asdict() for span in evidence.spans],
         "periods_s": {name: recording.period_s for name, recording in evidence.recordings.items()},
         "host": [name for name, recording in evidence.recordings.items() if recording.host is not None],
@@ -153,8 +154,8 @@ def _described(evidence: Evidence, hz: int | None) -> dict[str, Any]:
     }
 
 
-def _encode(table: pa.Table, boards: Sequence[BoardInfo], described: dict[str, Any]) -> bytes:
-    simulated = any(board.simulated for board in boards)
+def encode_table(table: pa.Table, described: dict[str, Any], *, simulated: bool) -> bytes:
+    """``table`` of :data:`COLUMNS` as parquet, with ``described`` as what counts of it."""
     about = (
         "simulated boards: no number here was measured"
         if simulated

@@ -32,33 +32,74 @@ def decode_timeseries(data: bytes) -> pa.Table:
 class Decoded(NamedTuple):
     """What a sidecar holds."""
 
-    evidence: Evidence
+    processes: tuple[Evidence, ...]
+    """In order of rank; one for an experiment of one process."""
     estimator: str
     """Version of the estimators at work when it was written."""
     hz: int | None
     """Rows per second and board that it was thinned to: nothing can be computed from such samples."""
     simulated: bool
 
+    @property
+    def evidence(self) -> Evidence:
+        """That of the only process. Raises SidecarError where there are several."""
+        if len(self.processes) != 1:
+            raise SidecarError(f"the sidecar holds {len(self.processes)} processes where one was expected")
+        return self.processes[0]
+
 
 def decode_evidence(data: bytes) -> Decoded:
-    """What :func:`encode_timeseries` was given, up to what the samples cost.
+    """What :func:`encode_timeseries` was given, or each process gave it, up to what the samples cost.
 
     Raises SidecarError for a file that isn't such a sidecar or is damaged.
     """
+    table = read_table(data)
+    about = described(table)
     try:
-        table = decode_timeseries(data)
-    except (pa.ArrowException, OSError) as error:
-        raise SidecarError(f"the sidecar can't be read: {error}") from error
-    metadata = table.schema.metadata or {}
-    described = metadata.get(EVIDENCE_KEY)
-    if described is None:
-        raise SidecarError("the sidecar doesn't say what energy was computed from: another version wrote it")
-    try:
-        about = json.loads(described)
-        simulated = metadata[b"llem_sweep.simulated"] == b"true"
-        return Decoded(_evidence(table, about), about["estimator"], about["hz"], simulated)
+        simulated = is_simulated(table)
+        return Decoded(tuple(_processes(table, about)), about["estimator"], about["hz"], simulated)
     except (KeyError, TypeError, ValueError) as error:
         raise SidecarError(f"the sidecar's metadata are damaged: {error!r}") from error
+
+
+def read_table(data: bytes) -> pa.Table:
+    """The table in a sidecar. Raises SidecarError for a file that can't be read."""
+    try:
+        return decode_timeseries(data)
+    except (pa.ArrowException, OSError) as error:
+        raise SidecarError(f"the sidecar can't be read: {error}") from error
+
+
+def described(table: pa.Table) -> dict[str, Any]:
+    """What a sidecar's table says of its samples; one without a ``process`` column is of one process.
+
+    Raises SidecarError for another version's.
+    """
+    said = (table.schema.metadata or {}).get(EVIDENCE_KEY)
+    if said is None:
+        raise SidecarError("the sidecar doesn't say what energy was computed from: another version wrote it")
+    try:
+        about: dict[str, Any] = json.loads(said)
+    except ValueError as error:
+        raise SidecarError(f"the sidecar's metadata are damaged: {error!r}") from error
+    return about if "processes" in about else about | {"processes": [about]}
+
+
+def is_simulated(table: pa.Table) -> bool:
+    """Whether a sidecar's boards were simulated."""
+    return bool((table.schema.metadata or {})[b"llem_sweep.simulated"] == b"true")
+
+
+def _processes(table: pa.Table, about: dict[str, Any]) -> Iterator[Evidence]:
+    boards = 0
+    for rank, process in enumerate(about["processes"]):
+        own = table
+        if "process" in table.column_names:
+            own = table.filter(pc.equal(table["process"], rank))
+            devices = pc.subtract(own["device"], pa.scalar(boards, pa.int32()))
+            own = own.set_column(own.column_names.index("device"), "device", devices)
+        boards += len(process["sensors"])
+        yield _evidence(own, process)
 
 
 def _evidence(table: pa.Table, described: dict[str, Any]) -> Evidence:

@@ -17,6 +17,7 @@ from llem_sweep.errors import OutputError, StoreError
 from llem_sweep.plan.serial import plan_to_json
 from llem_sweep.plan.surroundings import Surroundings, together
 from llem_sweep.plan.types import PlannedExperiment, SweepPlan
+from llem_sweep.redaction import redact
 from llem_sweep.results.failure import FailureRecord
 from llem_sweep.results.outcome import Completed, Failed, FailureKind, Outcome, Stage
 from llem_sweep.store import layout
@@ -85,9 +86,9 @@ class SweepFolder(SweepRecords):
             undo.callback(lock.close)
             try:
                 (path / layout.STAGING).mkdir()
-                write_file(path / layout.SOURCE, source.encode("utf-8", "replace"))
-                write_file(path / layout.SETTINGS, settings_to_json(settings).encode())
-                write_file(path / layout.PLAN, plan_to_json(plan).encode())
+                write_file(path / layout.SOURCE, _published(source))
+                write_file(path / layout.SETTINGS, _published(settings_to_json(settings)))
+                write_file(path / layout.PLAN, _published(plan_to_json(plan)))
             except OSError as exc:
                 raise OutputError(cannot_write(path, exc)) from exc
             except StoreError as exc:
@@ -142,20 +143,22 @@ class SweepFolder(SweepRecords):
         self._record_failure(experiment, attempt, stored, final=final, worker=worker)
         return stored
 
-    def journal(self, event: str, *, sync: bool = True, **fields: object) -> None:
-        """Add a line to the journal: durably or, if ``sync`` is false, with the next durable one.
-
-        Raises OutputError.
-        """
+    def journal(self, event: str, **fields: object) -> None:
+        """Add a line to the journal, durably. Raises OutputError."""
         with self._resumable():
-            self._journal.append(event, fields, sync=sync)
+            self._journal.append(event, fields)
+
+    def mention(self, event: str, **fields: object) -> None:
+        """Add a line to the journal that becomes durable with the next durable one. Raises OutputError."""
+        with self._resumable():
+            self._journal.append(event, fields, sync=False)
 
     def extend(self, plan: SweepPlan, source: str) -> str:
         """Put ``plan``, which holds all of the earlier one, in its place; returns the name under which ``source``,
         the sweep file that it comes from, is kept. Raises OutputError."""
         with self._resumable():
-            name = self._keep_source(source.encode("utf-8", "replace"))
-            self._put(layout.PLAN, plan_to_json(plan).encode())
+            name = self._keep_source(_published(source))
+            self._put(layout.PLAN, _published(plan_to_json(plan)))
         self._follow(plan)
         self._labels = layout.model_labels(each.config.model for each in plan.experiments)
         return name
@@ -179,7 +182,7 @@ class SweepFolder(SweepRecords):
         if settings == self.settings:
             return
         with self._resumable():
-            self._put(layout.SETTINGS, settings_to_json(settings).encode())
+            self._put(layout.SETTINGS, _published(settings_to_json(settings)))
         self.settings, self._surroundings = settings, settings.surroundings
 
     def write_summary(self, table: pa.Table) -> None:
@@ -263,12 +266,12 @@ class SweepFolder(SweepRecords):
             experiment_id=experiment.experiment_id,
             attempt=attempt,
             final=final,
-            **failed._asdict(),
+            **failed.kept(),
             worker=worker,
             time=now,
             config=experiment.config.model_dump(mode="json"),
         )
-        content = record.model_dump_json(indent=2).encode()
+        content = _published(record.model_dump_json(indent=2))
         with self._resumable():
             folder = commit_folder(self.path, self._name(experiment, now), layout.FAILURE, content, {})
         self.note_failed(record, folder.name)
@@ -296,6 +299,11 @@ class SweepFolder(SweepRecords):
         return layout.experiment_folder(
             self._labels[config.model], config.backend, experiment.varied, cycle, at
         )
+
+
+def _published(text: str) -> bytes:
+    """``text`` as it may be read by whoever the folder is given to."""
+    return redact(text).encode("utf-8", "replace")
 
 
 class _Saved(NamedTuple):

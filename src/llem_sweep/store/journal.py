@@ -10,6 +10,7 @@ from pathlib import Path
 
 from llem_sweep.clock import Clock
 from llem_sweep.errors import OutputError
+from llem_sweep.redaction import redact
 from llem_sweep.store.atomic import cannot_write
 
 
@@ -34,7 +35,7 @@ class Journal:
         survives the process, and the machine with the next synced line. Raises OutputError.
         """
         line = {"time": self._clock.now().isoformat(), "event": event, **fields}
-        data = json.dumps(line, default=str).encode() + b"\n"
+        data = redact(json.dumps(line, default=str)).encode() + b"\n"
         try:
             written = 0
             while written < len(data):

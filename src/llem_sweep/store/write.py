@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic_core import PydanticSerializationError
 
 from llem_sweep.errors import StoreError
+from llem_sweep.redaction import redact
 from llem_sweep.results.experiment import ExperimentResult
 from llem_sweep.results.flatten import config_leaves, departures
 from llem_sweep.store.atomic import cannot_write, commit_folder
@@ -53,7 +54,7 @@ def commit_result(parent: Path, name: str, result: ExperimentResult, timeseries:
     Raises StoreError, with nothing left behind.
     """
     try:
-        content = result.model_dump_json(indent=2).encode()
+        content = redact(result.model_dump_json(indent=2)).encode()
     except PydanticSerializationError as exc:
         raise StoreError(f"the result of {result.experiment_id} can't be written as JSON: {exc}") from exc
     sidecars = {} if timeseries is None else {TIMESERIES: timeseries}

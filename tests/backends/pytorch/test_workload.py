@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from llem_sweep.backends.protocol import BatchTally
+from llem_sweep.backends.pytorch.workload import TorchWorkload
 from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.errors import BackendError, GpuMemoryError
 from llem_sweep.phases import Phase
-from tiny_models import Call, Load, MakeConfig, MakeFolder
+from tiny_models import ON_CPU, Call, Load, MakeConfig, MakeFolder
 
 
 def tallies(load: Load, config: ExperimentConfig) -> list[BatchTally]:
@@ -27,6 +28,11 @@ def ended(answer: list[int], eos: tuple[int, ...]) -> list[int]:
 
 def answers(calls: list[Call]) -> list[list[int]]:
     return [answer for call in calls for answer in call.answers]
+
+
+def rows(calls: list[Call]) -> list[list[int]]:
+    """The last tokens of every prompt."""
+    return [ids for call in calls for ids in call.input_ids[:, -5:].tolist()]
 
 
 def test_ragged_prompts_in_a_batch_give_the_tokens_of_one_at_a_time(load: Load, small: MakeConfig) -> None:
@@ -217,3 +223,24 @@ def test_more_positions_than_the_model_has_are_refused(load: Load, small: MakeCo
     with pytest.raises(BackendError, match=r"exceed the 256 positions .* lower max_input_tokens"):
         watched.model.prepare(small(dataset={"n": 5, "input_len": 250, "output_len": 7}))
     assert watched.model.prepare(small(dataset={"n": 5, "input_len": 250, "output_len": 6})).batches == 5
+
+
+def test_processes_run_every_request_once_and_draw_different_numbers(load: Load, small: MakeConfig) -> None:
+    config = small(n=5, pytorch={"batch_size": 2, "num_processes": 2})
+    watched = load(config)
+    whole = rows(watched.run(config))
+    shares: list[list[list[int]]] = []
+    seeds: list[int] = []
+    for rank in range(2):
+        model = watched.model
+        model._context = ON_CPU._replace(rank=rank, size=2)
+        watched.calls.clear()
+        workload = model.prepare(config)
+        assert isinstance(workload, TorchWorkload)
+        assert model.effective(config)["batches"] == workload.batches
+        for index in range(workload.batches):
+            workload.run_batch(index, lambda phase: None)
+        shares.append(rows(watched.calls))
+        seeds += workload._seeds
+    assert shares == [whole[0::2], whole[1::2]]
+    assert len(set(seeds)) == len(seeds) == 3

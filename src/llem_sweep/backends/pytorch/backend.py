@@ -8,13 +8,16 @@ import logging
 import torch
 import transformers
 
-from llem_sweep.backends.protocol import LoadContext, LoadedModel
-from llem_sweep.backends.pytorch.facts import HubUnreachableError, describe
+from llem_sweep.backends.protocol import Fetched, LoadContext, LoadedModel
+from llem_sweep.backends.pytorch.facts import describe
 from llem_sweep.backends.pytorch.faults import Translated
+from llem_sweep.backends.pytorch.fetch import Source, fetch_files
 from llem_sweep.backends.pytorch.loading import load_parts
 from llem_sweep.backends.pytorch.model import TorchModel
 from llem_sweep.backends.pytorch.placement import place
+from llem_sweep.backends.pytorch.tensor import joined
 from llem_sweep.clock import Clock
+from llem_sweep.config.contents import is_local
 from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.errors import ModelLoadError
 from llem_sweep.plan.types import ModelFacts
@@ -24,8 +27,10 @@ class PyTorchBackend:
     """Causal language models from the Hub or a local folder, run by transformers' generate()."""
 
     def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._facts: dict[str, ModelFacts] = {}
-        self._hub_unreachable = False
+        self._sources: dict[str | None, Source] = {}
+        self._absent: dict[str | None, ModelFacts] = {}
         # The Hub client tells of every retry, over whatever is drawn; in the end it raises all the same.
         logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
 
@@ -40,32 +45,58 @@ class PyTorchBackend:
     def describe(self, config: ExperimentConfig) -> ModelFacts:
         key = self.load_key(config)
         if key not in self._facts:
-            self._facts[key] = self._describe(config)
+            self._facts[key] = self._absent.get(self.fetch_key(config)) or self._describe(config)
         return self._facts[key]
 
     def _describe(self, config: ExperimentConfig) -> ModelFacts:
-        if self._hub_unreachable and not config.model.startswith(("./", "../", "/")):
-            return ModelFacts()
-        try:
-            return describe(config)
-        except HubUnreachableError:
-            # Every further try would wait for the Hub client's retries again.
-            self._hub_unreachable = True
-            return ModelFacts()
+        # Every further try would wait again for a Hub that doesn't answer.
+        known = describe(config, ask_hub=not self._absent)
+        if known.absent is not None:
+            self._absent[self.fetch_key(config)] = known
+        return known
+
+    def fetch_key(self, config: ExperimentConfig) -> str | None:
+        if is_local(config.model):
+            return None
+        options = config.pytorch
+        kind = (config.weights, options.revision, options.use_safetensors, options.trust_remote_code)
+        return json.dumps([config.model, *kind])
+
+    def fetch(self, config: ExperimentConfig) -> Fetched:
+        begun_s = self._clock.monotonic()
+        source = fetch_files(config)
+        self._sources[self.fetch_key(config)] = source
+        seconds = self._clock.monotonic() - begun_s
+        return Fetched(source.fetched_bytes, seconds, already_there=not source.fetched_bytes)
 
     def load_key(self, config: ExperimentConfig) -> str:
         options = config.pytorch
         seed = config.random_seed if config.weights == "random" else None
         chosen = {
             name: getattr(options, name)
-            for name in ("device", "attn_implementation", "revision", "trust_remote_code", "use_safetensors")
+            for name in (
+                "device",
+                "attn_implementation",
+                "revision",
+                "trust_remote_code",
+                "use_safetensors",
+                "parallelism",
+            )
         }
         return json.dumps([config.model, config.weights, seed, config.precision, config.gpus, chosen])
 
     def load(self, config: ExperimentConfig, context: LoadContext) -> LoadedModel:
         placement = place(config, context)
-        parts = load_parts(config, placement)
-        with Translated(f"loading {config.model}", ModelLoadError):
-            model = TorchModel(parts, placement)
-        model.synchronize()
+        with joined(context, placement):
+            parts = load_parts(config, placement, self._source(config))
+            with Translated(f"loading {config.model}", ModelLoadError):
+                model = TorchModel(parts, placement, context)
+            model.synchronize()
         return model
+
+    def _source(self, config: ExperimentConfig) -> Source:
+        """All loads in this process read the commit that was fetched first, and ask the Hub once."""
+        key = self.fetch_key(config)
+        if key is None or key not in self._sources:
+            self.fetch(config)
+        return self._sources[key]

@@ -3,74 +3,96 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from huggingface_hub.errors import LocalEntryNotFoundError
+from huggingface_hub import hf_hub_download
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from llem_sweep.backends.pytorch.faults import Translated
+from llem_sweep.backends.pytorch.fetch import checked_cache
+from llem_sweep.backends.pytorch.files import check_config, check_folder, needed_files
+from llem_sweep.backends.pytorch.hub import CONFIG, Asking, look
 from llem_sweep.backends.pytorch.loading import DTYPES, from_config
+from llem_sweep.backends.pytorch.tensor import divided_heads, has_tensor_plan
+from llem_sweep.config.contents import is_local
 from llem_sweep.config.experiment import ExperimentConfig
-from llem_sweep.errors import BackendError
+from llem_sweep.errors import BackendError, HubUnreachableError, ModelRefusedError
 from llem_sweep.plan.types import ModelFacts
 
 
-class HubUnreachableError(Exception):
-    """The Hub doesn't answer; whether the model exists is unknown."""
+class _Place(NamedTuple):
+    """A model that can be had on this node."""
+
+    arguments: dict[str, Any]
+    """What makes transformers read its configuration here, without asking anybody."""
+    problem: str | None = None
+    """What keeps it from being loaded all the same."""
 
 
-def describe(config: ExperimentConfig) -> ModelFacts:
-    """Facts on the model of ``config``; a problem only where it is certain.
+def describe(config: ExperimentConfig, *, ask_hub: bool = True) -> ModelFacts:
+    """Facts on the model of ``config``; a problem only where it is certain for every node.
 
-    Runs no code of the model's. Raises HubUnreachableError, after the Hub client's own retries.
+    Runs no code of the model's, downloads its configuration at most, and waits a few seconds for a Hub that
+    doesn't answer; without ``ask_hub`` the Hub is taken to be one.
     """
-    missing = _missing_folder(config.model)
-    if missing:
-        return ModelFacts(problem=missing)
-    revision = {"revision": config.pytorch.revision} if config.pytorch.revision else {}
+    try:
+        place = _local(config) if is_local(config.model) else _on_hub(config, ask_hub=ask_hub)
+    except HubUnreachableError as exc:
+        return ModelFacts(absent=str(exc))
+    except ModelRefusedError as exc:
+        return ModelFacts(problem=str(exc))
     try:
         with Translated("config.json can't be read"):
-            raw, _ = PreTrainedConfig.get_config_dict(config.model, **revision)
+            raw, _ = PreTrainedConfig.get_config_dict(config.model, **place.arguments)
     except BackendError as exc:
-        return _unreadable(config.model, exc)
+        return ModelFacts(problem=f"{config.model}: {exc}")
     refused = _refused(raw, config)
     if refused or "auto_map" in raw:
-        return ModelFacts(problem=refused)
+        return ModelFacts(problem=refused or place.problem)
     try:
         with Translated("config.json makes no causal language model"):
-            return _measure(config, raw, revision)._replace(problem=_missing_weights(config))
+            return _measure(config, raw, place.arguments)._replace(problem=place.problem)
     except BackendError as exc:
         return ModelFacts(problem=f"{config.model}: {exc}")
 
 
-def _missing_folder(model: str) -> str | None:
-    if not model.startswith(("./", "../", "/")):
-        return None
-    if not Path(model).is_dir():
-        return f"{model}: there is no such folder"
-    return None if (Path(model) / "config.json").is_file() else f"{model}: the folder holds no config.json"
+def _local(config: ExperimentConfig) -> _Place:
+    folder = Path(config.model)
+    check_config(folder, config.model)
+    try:
+        check_folder(folder, config)
+    except ModelRefusedError as exc:
+        return _Place({}, str(exc))
+    return _Place({})
 
 
-def _missing_weights(config: ExperimentConfig) -> str | None:
-    if config.weights == "random" or not config.model.startswith(("./", "../", "/")):
-        return None
-    kinds = ("*.safetensors",) if config.pytorch.use_safetensors else ("*.safetensors", "*.bin", "*.pt")
-    if any(next(Path(config.model).glob(kind), None) for kind in kinds):
-        return None
-    return (
-        f"{config.model}: the folder holds no {' or '.join(kinds)}: add the weights, or set weights: random"
-    )
+def _on_hub(config: ExperimentConfig, *, ask_hub: bool) -> _Place:
+    """The configuration at the Hub's commit, or at the commit that the cache holds whole where the Hub can't help.
 
-
-def _unreadable(model: str, exc: BackendError) -> ModelFacts:
-    """A local file that can't be parsed is a problem; a Hub model may still be in a worker's cache or reach."""
-    if model.startswith(("./", "../", "/")):
-        return ModelFacts(problem=f"{model}: {exc}")
-    if exc.__cause__ is not None and isinstance(exc.__cause__.__cause__, LocalEntryNotFoundError):
-        raise HubUnreachableError(str(exc)) from exc
-    return ModelFacts()
+    Raises ModelRefusedError or HubUnreachableError.
+    """
+    model = config.model
+    try:
+        if not ask_hub:
+            raise HubUnreachableError("the Hub wasn't asked, because it didn't answer for another model")
+        listing = look(model, config.pytorch.revision)
+    except (HubUnreachableError, ModelRefusedError) as exc:
+        commit = checked_cache(config, exc).name
+        return _Place({"revision": commit, "local_files_only": True})
+    with Asking(f"reading {model}", HubUnreachableError):
+        hf_hub_download(model, CONFIG, revision=listing.commit)
+        place = _Place({"revision": listing.commit, "local_files_only": True})
+        try:
+            needed_files(
+                listing.sizes.keys(),
+                config,
+                lambda name: Path(hf_hub_download(model, name, revision=listing.commit)),
+            )
+        except ModelRefusedError as exc:
+            return place._replace(problem=str(exc))
+    return place
 
 
 def _refused(raw: dict[str, Any], config: ExperimentConfig) -> str | None:
@@ -87,8 +109,8 @@ def _refused(raw: dict[str, Any], config: ExperimentConfig) -> str | None:
     )
 
 
-def _measure(config: ExperimentConfig, raw: dict[str, Any], revision: dict[str, Any]) -> ModelFacts:
-    shape = AutoConfig.from_pretrained(config.model, trust_remote_code=False, **revision)
+def _measure(config: ExperimentConfig, raw: dict[str, Any], arguments: dict[str, Any]) -> ModelFacts:
+    shape = AutoConfig.from_pretrained(config.model, trust_remote_code=False, **arguments)
     dtype = DTYPES[config.precision]
     with torch.device("meta"):
         outline = from_config(shape, dtype=dtype, trust_remote_code=False)
@@ -99,6 +121,8 @@ def _measure(config: ExperimentConfig, raw: dict[str, Any], revision: dict[str, 
         parameters=sum(parameter.numel() for parameter in parameters),
         weight_bytes=None if quantised else sum(parameter.nbytes for parameter in parameters),
         cache_bytes_per_token=_cache_bytes(shape.get_text_config(), dtype),
+        tensor_plan=has_tensor_plan(shape),
+        divided_heads=divided_heads(shape),
     )
 
 

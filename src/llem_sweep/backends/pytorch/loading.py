@@ -20,7 +20,9 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from llem_sweep.backends.pytorch.faults import Translated
+from llem_sweep.backends.pytorch.fetch import Source, fetch_files
 from llem_sweep.backends.pytorch.placement import Placement
+from llem_sweep.backends.pytorch.tensor import divided, require_tensor_plan
 from llem_sweep.config.experiment import ExperimentConfig, Precision
 from llem_sweep.errors import GpuMemoryError, ModelLoadError
 
@@ -54,39 +56,36 @@ class Parts(NamedTuple):
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     special: SpecialTokens
+    commit: str | None = None
+    """On the Hub; None for a local folder."""
 
 
-def hub_arguments(config: ExperimentConfig) -> dict[str, Any]:
-    """What says which files are read and whether code among them may run: for config, weights and tokenizer."""
-    options = config.pytorch
-    arguments: dict[str, Any] = {"trust_remote_code": options.trust_remote_code}
-    return arguments | ({"revision": options.revision} if options.revision else {})
-
-
-def load_parts(config: ExperimentConfig, placement: Placement) -> Parts:
-    """Load model and tokenizer onto ``placement``.
+def load_parts(config: ExperimentConfig, placement: Placement, source: Source | None = None) -> Parts:
+    """Load model and tokenizer onto ``placement``, from the files that ``source`` names; by default fetched here.
 
     Raises ModelLoadError, GpuMemoryError (also where layers would spill off the boards) or DeviceFaultError.
     """
     # Weights come from the revision asked for or not at all: transformers would else fetch a conversion bot's.
     os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "1"
     _without_progress_bars()
+    source = source or fetch_files(config)
     with Translated(f"loading {config.model}", ModelLoadError):
-        tokenizer = AutoTokenizer.from_pretrained(config.model, **hub_arguments(config))
+        # For config, weights and tokenizer alike: which files are read, and whether code among them may run.
+        hub = {"trust_remote_code": config.pytorch.trust_remote_code, **source.arguments}
+        tokenizer = AutoTokenizer.from_pretrained(config.model, **hub)
         build = _random if config.weights == "random" else _pretrained
-        model = build(config, placement)
+        model = build(config, placement, hub)
         model.train(False)
     if placement.boards:
         _refuse_spilling(model, config.model)
     special = special_tokens(model, tokenizer)
     # generate() fills whatever a call leaves open from here: nothing of the model folder's own may leak in.
     model.generation_config = GenerationConfig.from_dict({})
-    return Parts(model, tokenizer, special)
+    return Parts(model, tokenizer, special, source.arguments.get("revision"))
 
 
-def _pretrained(config: ExperimentConfig, placement: Placement) -> PreTrainedModel:
-    hub = hub_arguments(config)
-    shape = AutoConfig.from_pretrained(config.model, **hub)
+def _pretrained(config: ExperimentConfig, placement: Placement, hub: dict[str, Any]) -> PreTrainedModel:
+    shape = _shape(config, placement, hub)
     explicit = getattr(shape, "transformers_weights", None)
     if config.pytorch.use_safetensors and explicit and ".safetensors" not in explicit:
         raise ModelLoadError(f"loading {config.model}: its config names {explicit}, which isn't safetensors")
@@ -101,11 +100,18 @@ def _pretrained(config: ExperimentConfig, placement: Placement) -> PreTrainedMod
     return model
 
 
-def _random(config: ExperimentConfig, placement: Placement) -> PreTrainedModel:
-    shape = AutoConfig.from_pretrained(config.model, **hub_arguments(config))
+def _shape(config: ExperimentConfig, placement: Placement, hub: dict[str, Any]) -> PreTrainedConfig:
+    shape: PreTrainedConfig = AutoConfig.from_pretrained(config.model, **hub)
+    if placement.processes > 1:
+        require_tensor_plan(shape, config.model, placement.processes)
+    return shape
+
+
+def _random(config: ExperimentConfig, placement: Placement, hub: dict[str, Any]) -> PreTrainedModel:
+    shape = _shape(config, placement, hub)
     build = {"trust_remote_code": config.pytorch.trust_remote_code, **_build_arguments(config)}
     torch.manual_seed(config.random_seed)
-    if placement.boards > 1:
+    if placement.boards > 1 or placement.processes > 1:
         return random_over(shape, build, _spread(placement))
     with torch.device(placement.device):
         return from_config(shape, **build)
@@ -133,7 +139,10 @@ def _build_arguments(config: ExperimentConfig) -> dict[str, Any]:
 
 
 def _spread(placement: Placement) -> dict[str, Any]:
-    """Device map for from_pretrained: none on the CPU, straight onto one board, or balanced over several."""
+    """Where from_pretrained() puts layers: on the CPU, straight onto one board, balanced over several, or each
+    process's part of them onto its own device."""
+    if placement.processes > 1:
+        return divided(placement.processes)
     if placement.boards == 0:
         return {}
     if placement.boards == 1:

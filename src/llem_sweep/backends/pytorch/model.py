@@ -7,12 +7,13 @@ from typing import Any
 
 import torch
 
-from llem_sweep.backends.protocol import Workload
+from llem_sweep.backends.protocol import LoadContext, Workload
 from llem_sweep.backends.pytorch.faults import Translated
-from llem_sweep.backends.pytorch.generation import generation_arguments
+from llem_sweep.backends.pytorch.generation import batch_seed, generation_arguments
 from llem_sweep.backends.pytorch.loading import Parts
 from llem_sweep.backends.pytorch.placement import Placement, board_uuid
 from llem_sweep.backends.pytorch.requests import check_positions, make_batches, request_ids
+from llem_sweep.backends.pytorch.tensor import empty, leave_group
 from llem_sweep.backends.pytorch.workload import TorchWorkload
 from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.errors import BackendError
@@ -21,9 +22,10 @@ from llem_sweep.errors import BackendError
 class TorchModel:
     """A loaded model with its tokenizer and the devices that hold its weights."""
 
-    def __init__(self, parts: Parts, placement: Placement) -> None:
+    def __init__(self, parts: Parts, placement: Placement, context: LoadContext) -> None:
         self._parts: Parts | None = parts
         self._placement = placement
+        self._context = context
         devices = {parameter.device for parameter in parts.model.parameters()}
         self._devices = sorted((d for d in devices if d.type == "cuda"), key=lambda device: device.index)
         self._device_uuids = tuple(board_uuid(device) for device in self._devices)
@@ -41,6 +43,7 @@ class TorchModel:
         layout = getattr(parts.model, "hf_device_map", None)
         return {
             "engine": "transformers",
+            "commit": parts.commit,
             "model_class": type(parts.model).__name__,
             "device": str(parts.model.device),
             "devices": [str(device) for device in self._devices],
@@ -51,18 +54,22 @@ class TorchModel:
             "cuda_version": torch.version.cuda,
             "cpu_threads": torch.get_num_threads(),
             "batch_size": config.pytorch.batch_size,
-            "batches": -(-config.n // config.pytorch.batch_size),
+            "batches": -(-len(self._context.requests_of(config.n)) // config.pytorch.batch_size),
             "generate": generation_arguments(config, parts.special),
         }
 
     def prepare(self, config: ExperimentConfig) -> Workload:
-        model, tokenizer, special = self._open()
+        model, tokenizer, special, _ = self._open()
         arguments = generation_arguments(config, special)
         with Translated(f"preparing the requests of {config.model}"):
-            requests = request_ids(config, model, tokenizer, special)
+            every = request_ids(config, model, tokenizer, special)
+            requests = [every[number] for number in self._context.requests_of(len(every))]
             batches = make_batches(requests, config.pytorch.batch_size, special.pad, model.device)
         check_positions(batches, config, model)
-        return TorchWorkload(model, batches, arguments, config.random_seed)
+        seeds = [
+            batch_seed(config.random_seed, self._context.batch_number(index)) for index in range(len(batches))
+        ]
+        return TorchWorkload(model, batches, arguments, seeds)
 
     def synchronize(self) -> None:
         with Translated("waiting for the device"):
@@ -74,8 +81,10 @@ class TorchModel:
             return
         # The weights go even while a workload or an error's traceback still refers to the model.
         for tensor in (*self._parts.model.parameters(), *self._parts.model.buffers()):
-            tensor.data = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
+            empty(tensor)
         self._parts = None
+        if self._context.parallelism == "tensor":
+            leave_group()
         gc.collect()
         torch.cuda.empty_cache()
 

@@ -20,10 +20,17 @@ class Placement(NamedTuple):
     """CUDA boards the layers are spread over; 0 on the CPU."""
     off_board: bool
     """Computing happens on the CPU while assigned boards are metered."""
+    processes: int = 1
+    """Processes that the model is divided over."""
 
 
 def place(config: ExperimentConfig, context: LoadContext) -> Placement:
     """Choose the device. Raises ModelLoadError where the configuration can't be honoured here."""
+    processes = context.size if context.parallelism == "tensor" else 1
+    return _one_process(config, context)._replace(processes=processes)
+
+
+def _one_process(config: ExperimentConfig, context: LoadContext) -> Placement:
     wanted = config.pytorch.device
     if wanted == "cuda" and context.simulated:
         raise ModelLoadError("pytorch.device is cuda but the GPUs are simulated: set it to auto")
@@ -31,6 +38,11 @@ def place(config: ExperimentConfig, context: LoadContext) -> Placement:
         raise ModelLoadError("pytorch.device is cuda but gpus is 0: set gpus to 1 or more, or device to auto")
     if wanted == "cpu" or context.simulated or context.gpus == 0:
         off_board = wanted == "cpu" and context.gpus > 0 and not context.simulated
+        if off_board and context.parallelism == "tensor":
+            # transformers divides a model over the boards that torch sees, whatever device it is told.
+            raise ModelLoadError(
+                "pytorch.device is cpu, which a divided model beside boards can't be: set gpus to 0"
+            )
         return Placement(torch.device("cpu"), 0, off_board)
     return _on_boards(context.gpus)
 

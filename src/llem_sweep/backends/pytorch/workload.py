@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -11,17 +11,17 @@ from transformers import GenerationConfig, PreTrainedModel
 
 from llem_sweep.backends.protocol import BatchTally, MarkPhase
 from llem_sweep.backends.pytorch.faults import Translated
-from llem_sweep.backends.pytorch.generation import batch_seed, count_output_tokens
+from llem_sweep.backends.pytorch.generation import count_output_tokens
 from llem_sweep.backends.pytorch.requests import Batch
 from llem_sweep.errors import BackendError
 from llem_sweep.phases import Phase
 
 
 class TorchWorkload:
-    """Tokenised, padded batches and the arguments of generate() that run them."""
+    """Tokenised, padded batches, each with its seed, and the arguments of generate() that run them."""
 
     def __init__(
-        self, model: PreTrainedModel, batches: list[Batch], arguments: dict[str, Any], random_seed: int
+        self, model: PreTrainedModel, batches: list[Batch], arguments: dict[str, Any], seeds: Sequence[int]
     ) -> None:
         if not model.can_generate():
             raise BackendError(f"{type(model).__name__} can't generate text: choose a causal language model")
@@ -30,7 +30,7 @@ class TorchWorkload:
         self._batches = batches
         self._generation = GenerationConfig.from_dict(arguments)
         self._eos: tuple[int, ...] = tuple(arguments["eos_token_id"] or ())
-        self._random_seed = random_seed
+        self._seeds = seeds
 
     @property
     def batches(self) -> int:
@@ -40,7 +40,7 @@ class TorchWorkload:
         batch = self._batches[index]
         device = self._model.device
         mark(Phase.PREFILL)
-        torch.manual_seed(batch_seed(self._random_seed, index))
+        torch.manual_seed(self._seeds[index])
         with Translated(f"batch {index + 1} of {len(self._batches)}"):
             with _first_token(self._model, mark), torch.inference_mode():
                 sequences = self._generate(

@@ -1,0 +1,1 @@
+"""Sweeps run by other programs beside ours."""

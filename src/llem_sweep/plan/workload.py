@@ -1,0 +1,51 @@
+"""How many batches an experiment runs, and how long it stays under load before its window."""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import NamedTuple
+
+from llem_sweep.config.experiment import ExperimentConfig
+from llem_sweep.plan.need import need_of
+
+
+class PlannedWorkload(NamedTuple):
+    """What a configuration asks for, before any model is seen."""
+
+    batches: int
+    """In the measured window."""
+    rows: int
+    """Sequences of one batch; beams are rows of a batch."""
+    fewest_warmup_batches: int
+    most_warmup_batches: int
+    floor_s: float
+    """Least time under load before the window."""
+    settle_limit_s: float
+    """Longest further time under load."""
+
+
+def planned_workload(config: ExperimentConfig) -> PlannedWorkload:
+    """The batches that a process of ``config`` runs, and what its warm-up waits for."""
+    batch_size, beams, requests = 1, 1, requests_of_a_process(config)
+    if config.backend == "pytorch":
+        batch_size, beams = config.pytorch.batch_size, config.pytorch.num_beams
+    warmup = config.warmup
+    fewest = most = warmup.n_warmup
+    if warmup.convergence_detection:
+        fewest = min(warmup.max_prompts, max(warmup.min_prompts, warmup.n_warmup, warmup.window_size))
+        most = max(warmup.n_warmup, warmup.max_prompts)
+    waits = warmup.enabled and warmup.thermal_floor_seconds > 0
+    return PlannedWorkload(
+        batches=ceil(requests / batch_size),
+        rows=min(batch_size, requests) * beams,
+        fewest_warmup_batches=fewest if warmup.enabled else 0,
+        most_warmup_batches=most if warmup.enabled else 0,
+        floor_s=warmup.thermal_floor_seconds if waits else 0.0,
+        settle_limit_s=warmup.settle_limit_seconds if waits else 0.0,
+    )
+
+
+def requests_of_a_process(config: ExperimentConfig) -> int:
+    """Requests of the process that runs most of them."""
+    need = need_of(config)
+    return ceil(config.n / need.processes) if need.parallelism == "data" else config.n

@@ -1,0 +1,276 @@
+"""Several results made into one, held against sums done by hand."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from factories import START, make_board, make_config, make_environment, make_result
+from llem_sweep.errors import GangError
+from llem_sweep.results.aggregation import SHARED, Part, aggregate
+from llem_sweep.results.experiment import ExperimentResult
+from llem_sweep.results.parts import (
+    EnergyBreakdown,
+    ExtendedEfficiencyMetrics,
+    HostEnergy,
+    IdlePower,
+    LatencyStatistics,
+)
+from llem_sweep.results.warnings import MeasurementWarning, WarningCode
+
+TENSOR = make_config(n=8, synthetic={"num_processes": 2, "parallelism": "tensor"})
+
+
+def idle(when: Any, power_w: float, uncertainty_w: float | None) -> IdlePower:
+    return IdlePower(
+        kind="context",
+        when=when,
+        power_w=power_w,
+        uncertainty_w=uncertainty_w,
+        power_per_device_w=(power_w,),
+        method="counter",
+        timestamp=START,
+        duration_s=10.0,
+        age_s=5.0 if when == "before" else -12.5,
+    )
+
+
+def part(
+    rank: int,
+    start_s: float = 100.0,
+    end_s: float = 110.0,
+    energy_j: float | None = 1000.0,
+    before_w: float = 50.0,
+    after_w: float = 50.0,
+    **fields: Any,
+) -> Part:
+    """One board's result: 100 tokens/s and, by default, 1000 ± 3 J in 10 s above 50 ± 1 W of idle power."""
+    length_s = end_s - start_s
+    started = START + timedelta(seconds=start_s - 100.0)
+    known: dict[str, Any] = {
+        "requests": 4,
+        "input_tokens": 400,
+        "output_tokens": round(100 * length_s),
+        "total_tokens": 400 + round(100 * length_s),
+        "total_energy_j": energy_j,
+        "energy_uncertainty_j": 3.0 if energy_j is not None else None,
+        "energy_per_device_j": (energy_j,),
+        "energy_per_device_uncertainty_j": (3.0 if energy_j is not None else None,),
+        "baseline_power_w": (before_w + after_w) / 2,
+        "total_inference_time_sec": length_s,
+        "avg_tokens_per_second": 100.0,
+        "start_time": started,
+        "end_time": started + timedelta(seconds=length_s),
+        "energy_breakdown": EnergyBreakdown(
+            raw_j=energy_j,
+            adjusted_j=None,
+            baseline_power_w=(before_w + after_w) / 2,
+            baseline_method="context/counter",
+            baseline_timestamp=START,
+            baseline_cache_age_sec=5.0,
+            baseline_kind="context",
+            idle=(idle("before", before_w, 1.0), idle("after", after_w, 1.0)),
+        ),
+        "environment_snapshot": make_environment([make_board(f"GPU-{rank}", rank)]),
+        "neighbours": (),
+        "process_results": (),
+        "aggregation": None,
+        "measurement_warnings": (),
+        "latency_stats": None,
+    }
+    return Part(make_result(**(known | fields)), start_s, end_s)
+
+
+def test_four_workers_of_100_tokens_a_second_make_400_in_the_time_of_one() -> None:
+    whole = aggregate([part(rank) for rank in range(4)])
+    assert whole.avg_tokens_per_second == 400.0
+    assert whole.total_inference_time_sec == 10.0
+    assert whole.output_tokens == 4000
+    assert whole.requests == 16
+    assert whole.total_energy_j == 4000.0
+    assert whole.avg_energy_per_token_j == 1.0
+    assert whole.energy_per_device_j == (1000.0,) * 4
+    assert (whole.start_time, whole.end_time) == (START, START + timedelta(seconds=10))
+
+
+def test_the_bound_of_independent_boards_grows_with_the_root_of_their_number() -> None:
+    whole = aggregate([part(rank) for rank in range(4)])
+    assert whole.energy_uncertainty_j == 6.0
+    assert whole.avg_energy_per_token_uncertainty_j == 6.0 / 4000
+    assert whole.baseline_power_w == 200.0
+    # Four boards' idle power, 1 W each in quadrature, averaged over before and after.
+    idle_w = (2.0**2 + 2.0**2) ** 0.5 / 2
+    assert whole.energy_breakdown is not None
+    assert whole.energy_breakdown.baseline_uncertainty_w == pytest.approx(idle_w)
+    assert whole.energy_adjusted_j == 4000.0 - 200.0 * 10.0
+    assert whole.energy_adjusted_uncertainty_j == pytest.approx((6.0**2 + (idle_w * 10.0) ** 2) ** 0.5)
+    assert [(each.when, each.power_w) for each in whole.energy_breakdown.idle] == [
+        ("before", 200.0),
+        ("after", 200.0),
+    ]
+
+
+def test_idle_power_that_drifts_on_all_boards_alike_is_not_taken_for_independent() -> None:
+    whole = aggregate([part(rank, before_w=50.0, after_w=54.0) for rank in range(4)])
+    assert whole.energy_breakdown is not None
+    # Half of the sums' difference: 216 - 200 W, not the 4 W that quadrature of 2 W each would give.
+    assert whole.energy_breakdown.baseline_uncertainty_w == pytest.approx((8.0**2 + 2.0) ** 0.5)
+
+
+def test_time_is_from_the_first_start_to_the_last_end_and_each_board_has_its_own_idle_time() -> None:
+    whole = aggregate([part(0, 100.0, 110.0), part(1, 100.5, 109.5), part(2, 100.0, 109.0)])
+    assert whole.total_inference_time_sec == 10.0
+    assert whole.avg_tokens_per_second == (1000 + 900 + 900) / 10.0
+    assert whole.energy_adjusted_j == pytest.approx(3000.0 - 50.0 * (10.0 + 9.0 + 9.0))
+    assert whole.aggregation is not None
+    assert whole.aggregation.overlap == pytest.approx((109.0 - 100.5) / 10.0)
+
+
+@pytest.mark.parametrize(("late_s", "verified"), [(0.5, True), (2.0, False), (30.0, False)])
+def test_windows_that_hardly_overlap_are_a_doubt(late_s: float, verified: bool) -> None:
+    whole = aggregate([part(0), part(1, 100.0 + late_s, 110.0 + late_s)])
+    assert whole.aggregation is not None
+    assert whole.aggregation.temporal_overlap_verified is verified
+    assert whole.total_inference_time_sec == 10.0 + late_s
+    codes = [warning.code for warning in whole.measurement_warnings]
+    assert codes == ([] if verified else [WarningCode.WINDOWS_APART])
+    assert len(whole.aggregation.warnings) == len(codes)
+    assert whole.verdict is not None
+    assert whole.verdict.publishable is verified
+
+
+def test_a_board_metered_twice_is_counted_twice_and_said_so() -> None:
+    whole = aggregate([part(0), part(0)])
+    assert whole.aggregation is not None
+    assert not whole.aggregation.gpu_attribution_verified
+    assert [warning.code for warning in whole.measurement_warnings] == [WarningCode.BOARD_COUNTED_TWICE]
+    assert "GPU-0" in whole.measurement_warnings[0].message
+    assert whole.verdict is not None
+    assert not whole.verdict.publishable
+
+
+def test_one_unknown_energy_leaves_the_sum_unknown() -> None:
+    whole = aggregate([part(0), part(1, energy_j=None)])
+    assert whole.energy_per_device_j == (1000.0, None)
+    assert whole.total_energy_j is None
+    assert whole.energy_uncertainty_j is None
+    assert whole.energy_adjusted_j is None
+    assert whole.avg_energy_per_token_j is None
+    assert whole.verdict is not None
+    assert not whole.verdict.publishable
+
+
+def test_tokens_of_a_divided_model_count_once_and_energy_of_every_board() -> None:
+    whole = aggregate([part(rank, config=TENSOR) for rank in range(2)])
+    assert (whole.requests, whole.output_tokens, whole.avg_tokens_per_second) == (4, 1000, 100.0)
+    assert whole.total_energy_j == 2000.0
+    assert whole.avg_energy_per_token_j == 2.0
+    assert whole.aggregation is not None
+    assert whole.aggregation.method == "tensor"
+
+
+def test_percentiles_are_never_averaged() -> None:
+    stats = LatencyStatistics(ttft_p99_ms=5.0)
+    assert aggregate([part(rank, latency_stats=stats) for rank in range(2)]).latency_stats is None
+
+
+def test_the_nodes_energy_is_not_summed_over_processes() -> None:
+    node = HostEnergy(
+        package_j=100.0,
+        package_uncertainty_j=1.0,
+        dram_j=None,
+        dram_uncertainty_j=None,
+        domains=("package-0",),
+    )
+    whole = aggregate([part(rank, host_energy=node) for rank in range(2)])
+    assert whole.host_energy is not None
+    assert whole.host_energy.package_j is None
+    assert whole.host_energy.reason is not None
+    assert [process.host_energy for process in whole.process_results] == [node, node]
+    assert aggregate([part(rank, host_energy=None) for rank in range(2)]).host_energy is None
+
+
+def test_every_process_s_doubts_are_carried_each_code_once() -> None:
+    def warnings(*given: tuple[WarningCode, str]) -> dict[str, Any]:
+        return {"measurement_warnings": tuple(MeasurementWarning.of(*each) for each in given)}
+
+    both = (WarningCode.POWER_THROTTLE, "everywhere")
+    whole = aggregate(
+        [
+            part(0, **warnings(both, (WarningCode.SAMPLER_GAP, "0.3 s"))),
+            part(1, **warnings(both, (WarningCode.SAMPLER_GAP, "0.4 s"), (WarningCode.FEW_SAMPLES, "3"))),
+        ]
+    )
+    assert [(warning.code, warning.message) for warning in whole.measurement_warnings] == [
+        (WarningCode.POWER_THROTTLE, "everywhere"),
+        (WarningCode.SAMPLER_GAP, "process 0: 0.3 s; process 1: 0.4 s"),
+        (WarningCode.FEW_SAMPLES, "process 1: 3"),
+    ]
+    assert whole.verdict is not None
+    assert {reason.split(":")[0] for reason in whole.verdict.because} == {"sampler_gap", "few_samples"}
+
+
+def test_padding_is_pooled_by_positions() -> None:
+    def padded(rank: int, ratio: float, batches: int) -> Part:
+        return part(
+            rank, extended_metrics=ExtendedEfficiencyMetrics(padding_ratio=ratio, batch_count=batches)
+        )
+
+    whole = aggregate([padded(0, 0.0, 2), padded(1, 0.5, 3)])
+    assert whole.extended_metrics is not None
+    assert whole.extended_metrics.padding_ratio == 400 / 1200
+    assert whole.extended_metrics.batch_count == 5
+    assert whole.extended_metrics.effective_batch_size == 8 / 5
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"experiment_id": "f" * 16}, "experiment_id"),
+        ({"simulated": True}, "simulated"),
+        ({"environment_snapshot": make_environment([make_board()], node="another")}, "node"),
+        ({"config": make_config(n=9)}, "effective_config"),
+    ],
+)
+def test_results_that_do_not_belong_together_are_refused(fields: dict[str, Any], words: str) -> None:
+    with pytest.raises(GangError, match=words):
+        aggregate([part(0), part(1, **fields)])
+
+
+def test_a_divided_model_that_answered_differently_is_refused() -> None:
+    with pytest.raises(GangError, match="output_tokens"):
+        aggregate([part(0, config=TENSOR), part(1, config=TENSOR, output_tokens=999)])
+
+
+def test_idle_power_of_different_kinds_is_not_summed() -> None:
+    other = part(1)
+    cold = other.result.energy_breakdown
+    assert cold is not None
+    mixed = other.result.model_copy(
+        update={"energy_breakdown": cold.model_copy(update={"baseline_kind": "cold"})}
+    )
+    whole = aggregate([part(0), other._replace(result=mixed)])
+    assert whole.baseline_power_w is None
+    assert whole.energy_adjusted_j is None
+    assert WarningCode.BASELINE_MISSING in {warning.code for warning in whole.measurement_warnings}
+
+
+def test_no_field_of_a_result_is_lost_or_taken_from_the_first_process_unseen() -> None:
+    """Every field is either the same for all processes by demand, or made of all of them."""
+    whole = aggregate([part(rank) for rank in range(2)])
+    made = {
+        name
+        for name in ExperimentResult.model_fields
+        if name not in SHARED and getattr(whole, name) not in (None, ())
+    }
+    left = set(ExperimentResult.model_fields) - set(SHARED) - made
+    assert left == {
+        "steady_state_window",
+        "latency_stats",
+        "timeseries",
+        "timeseries_sha256",
+        "neighbours",
+        "measurement_warnings",
+    }
