@@ -132,6 +132,8 @@ class Driver:
         self._last_cycle: dict[str, int] = {}
         self._pausing: dict[str, Task] = {}
         """Tasks of idle workers that keep a gap before them."""
+        self._refused: set[tuple[object, ...]] = set()
+        """Kinds of worker for which there was nothing to do, and isn't until something happens."""
         self._checked_s = float("-inf")
         self._stop: Ending | None = None
         """Why nothing more is begun, other than the user."""
@@ -203,9 +205,19 @@ class Driver:
                 self._begin(worker, task)
 
     def _take(self, worker: str) -> Task | None:
-        """The task for an idle worker; where its boards are being gathered, only what is over in time."""
+        """The task for an idle worker; where its boards are being gathered, only what is over in time.
+
+        Workers that differ in nothing but their names get the same answer: of many idle ones, one is asked.
+        """
+        seat, within_s = self._crew.fleet.posts[worker].seat, self._crew.within_s(worker)
+        kind = (seat.node, seat.need, self._loaded.get(worker), within_s)
+        if kind in self._refused:
+            return None
         others = [self._view(name) for name in self._crew.fleet.posts if name != worker]
-        return self._schedule.take(self._view(worker), others, within_s=self._crew.within_s(worker))
+        task = self._schedule.take(self._view(worker), others, within_s=within_s)
+        if task is None:
+            self._refused.add(kind)
+        return task
 
     def _view(self, worker: str) -> WorkerView:
         post = self._crew.fleet.posts[worker]
@@ -256,6 +268,7 @@ class Driver:
     # What happened
 
     def _handle(self, event: Event) -> None:
+        self._refused.clear()
         match event:
             case Ready(worker, report):
                 self._sink.journal("worker_ready", worker=worker, boards=report.boards, uuids=report.uuids)
@@ -424,6 +437,7 @@ class Driver:
         if now_s - self._checked_s < TURN_S:
             return
         self._checked_s = now_s
+        self._refused.clear()
         states = self._pool.states()
         for worker, flight in list(self._flights.items()):
             flown_s = now_s - flight.since_s

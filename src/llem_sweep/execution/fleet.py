@@ -133,7 +133,7 @@ class Fleet:
         """Whether the worker of ``post`` can run ``need``, now or when it is free."""
         node = self._nodes.get(post.seat.node)
         return (
-            post.seat.need == need._replace(accelerators=())
+            post.seat.need == (need._replace(accelerators=()) if need.accelerators else need)
             and node is not None
             and not node.draining
             and is_kind(need, node.shape)
