@@ -20,7 +20,8 @@ from llem_sweep.plan.types import PlannedExperiment
 from llem_sweep.results.outcome import Completed, Failed, FailureKind, Outcome, Stage
 from llem_sweep.store.folder import SweepFolder
 from llem_sweep.store.read import load_result, load_results
-from llem_sweep.store.records import RunSettings, Settled, read_sweep
+from llem_sweep.store.records import RunSettings, Settled
+from llem_sweep.store.sweeps import read_sweep
 
 
 def completed(planned: PlannedExperiment) -> Completed:
