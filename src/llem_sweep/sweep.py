@@ -44,7 +44,8 @@ from llem_sweep.plan.types import (
     SkippedPoint,
     SweepPlan,
 )
-from llem_sweep.report.summary import BoardEnergy, energy_by_board, summary_table
+from llem_sweep.report.summary import BoardEnergies, BoardEnergy, summary_table
+from llem_sweep.results.experiment import ExperimentResult
 from llem_sweep.resumption import Continuation, Resuming, adopt, check_request, continuation
 from llem_sweep.store.folder import SweepFolder
 from llem_sweep.store.records import RunSettings, SweepRecords
@@ -332,22 +333,29 @@ def _result(
     interrupted: bool,
     require_publishable: bool = False,
 ) -> SweepResult:
-    results, failures = tuple(folder.results()), tuple(folder.failures())
-    table = summary_table(folder.plan, results, failures, refused, folder.retried())
+    boards = BoardEnergies()
+    unpublishable: list[str] = []
+
+    def results() -> Iterator[tuple[str, ExperimentResult]]:
+        # One at a time: thousands of results at once would take more memory than everything else in this process.
+        for name, result in folder.results():
+            boards.add(result)
+            if require_publishable and not (result.verdict and result.verdict.publishable):
+                unpublishable.append(name)
+            yield name, result
+
+    table = summary_table(folder.plan, results(), folder.failures(), refused, folder.retried())
+    states = [settled.state for settled in folder.settled().values()]
     return SweepResult(
         folder=folder.path,
         table=table,
-        boards=energy_by_board(results),
-        completed=len(results),
-        failed=sum(1 for settled in folder.settled().values() if settled.state == "failed"),
+        boards=boards.boards(),
+        completed=states.count("completed"),
+        failed=states.count("failed"),
         refused=refused,
         skipped=folder.plan.skipped,
         interrupted=interrupted,
         warnings=folder.plan.warnings,
-        unpublishable=tuple(
-            name
-            for name, result in results
-            if require_publishable and not (result.verdict and result.verdict.publishable)
-        ),
+        unpublishable=tuple(unpublishable),
         uri=folder.place if folder.place != str(folder.path) else None,
     )

@@ -217,6 +217,17 @@ def test_what_was_committed_but_not_in_place_is_finished(folder: SweepFolder) ->
         assert journal(again)[-1]["event"] == "recovered"
 
 
+def test_what_is_only_mentioned_is_in_the_journal_but_waits_for_the_next_durable_line(
+    folder: SweepFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fdatasync", lambda descriptor: synced.append(len(journal(folder))))
+    folder.mention("dispatched", n=1)
+    assert journal(folder)[-1]["event"] == "dispatched"
+    folder.journal("retry", n=1)
+    assert synced == [len(journal(folder))]
+
+
 def test_a_torn_journal_is_repaired(folder: SweepFolder) -> None:
     folder.journal("begun", n=1)
     with (folder.path / "journal.jsonl").open("a") as file:

@@ -185,6 +185,11 @@ class SweepFolder(SweepRecords):
         with self._resumable():
             self._journal.append(event, fields)
 
+    def mention(self, event: str, **fields: object) -> None:
+        """Add a line to the journal that becomes durable with the next durable one. Raises OutputError."""
+        with self._resumable():
+            self._journal.append(event, fields, sync=False)
+
     def extend(self, plan: SweepPlan, source: str) -> str:
         """Put ``plan``, which holds all of the earlier one, in its place; returns the name under which ``source``,
         the sweep file that it comes from, is kept. Raises OutputError."""
