@@ -46,6 +46,16 @@ class LocalCluster:
         """Start a node; returns Ray's handle on its processes."""
         return self._cluster.add_node(num_gpus=gpus, num_cpus=max(1, gpus), **options)
 
+    @property
+    def all_nodes(self) -> list[Any]:
+        """Every node that wasn't taken out of ``nodes``, the head first."""
+        return [self._cluster.head_node, *self.nodes]
+
+    def free_gpus(self) -> float:
+        """Boards of the nodes that stand that nobody holds."""
+        free: Callable[[], dict[str, float]] = self._cluster.global_state.available_resources
+        return free().get("GPU", 0.0)
+
     def drive(self, *arguments: object, **environ: str) -> subprocess.Popen[str]:
         """Run a sweep on the cluster, in a process of its own; see :data:`DRIVER` for the arguments."""
         command = [sys.executable, str(DRIVER), self.address, *map(str, arguments)]
@@ -77,3 +87,5 @@ def raylet_pid(node: Any) -> int:
 def kill_raylet(node: Any) -> None:
     """End a node as a power cut would: nothing is told to anybody."""
     os.kill(raylet_pid(node), signal.SIGKILL)
+    # Its workers end when their parent is gone, which it isn't before somebody has asked how it ended.
+    node.all_processes["raylet"][0].process.wait()
