@@ -15,7 +15,8 @@ from ray.exceptions import RayError
 from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.errors import ClusterError
 from llem_sweep.execution.ray_fetch import describe_on_nodes
-from llem_sweep.execution.ray_nodes import RayNodes, startable_nodes
+from llem_sweep.execution.ray_growth import growth
+from llem_sweep.execution.ray_nodes import RayNodes
 from llem_sweep.execution.ray_pool import RayPool
 from llem_sweep.plan.types import ClusterShape, ModelFacts
 
@@ -59,7 +60,8 @@ class RayCluster:
     @property
     def shape(self) -> ClusterShape:
         """Every node that fits, with its boards, and what an autoscaler could add."""
-        return ClusterShape(self._nodes.shapes, simulated=self._simulated, startable=startable_nodes())
+        startable, grows = growth()
+        return ClusterShape(self._nodes.shapes, simulated=self._simulated, startable=startable, grows=grows)
 
     def pool(self) -> RayPool:
         """A pool without workers; those of an earlier one are ended first."""

@@ -134,7 +134,11 @@ class RayNodes:
         """The host's name, told apart by the node's id where the host runs several nodes."""
         hosts = Counter(node["NodeManagerHostname"] for node in alive.values())
         host = str(alive[node_id]["NodeManagerHostname"])
-        return host if hosts[host] == 1 and host not in self.ids else f"{host}-{node_id[:6]}"
+        if hosts[host] == 1 and host not in self.ids:
+            return host
+        # Random ids differ early on; those that a provider of nodes gives out may differ at their end alone.
+        names = (f"{host}-{node_id[:length]}" for length in range(6, len(node_id)))
+        return next((name for name in names if name not in self.ids), f"{host}-{node_id}")
 
     def _drainers(self) -> Iterator[Draining]:
         names = {node_id: name for name, node_id in self.ids.items()}
@@ -168,24 +172,3 @@ def node_shape(name: str, node: Mapping[str, Any], report: NodeReport, simulated
     board, driver = (first.name, first.driver_version) if first else (None, None)
     memory_mb = min((info.memory_total_mb for info in report.boards if info.memory_total_mb), default=None)
     return NodeShape(name, gpus, cpus, board, memory_mb, accelerator, driver=driver)
-
-
-def startable_nodes() -> tuple[NodeShape, ...]:
-    """Kinds of node that the cluster's autoscaler can add; none without an autoscaler."""
-    config = gcs.get_cluster_config()
-    groups = config.node_group_configs if config is not None else ()
-    return tuple(
-        NodeShape(
-            group.name,
-            int(group.resources.get("GPU", 0)),
-            float(group.resources.get("CPU", 0)),
-            accelerator=_group_accelerator(group.resources),
-        )
-        for group in groups
-        if group.max_count != 0
-    )
-
-
-def _group_accelerator(resources: Mapping[str, int]) -> str | None:
-    prefix = "accelerator_type:"
-    return next((name.removeprefix(prefix) for name in resources if name.startswith(prefix)), None)
