@@ -10,6 +10,7 @@ from typing import Any
 
 import ray
 from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from llem_sweep.execution.pool import Event, Finished, Left, Lost, Ready, Seat, Unfit
 from llem_sweep.execution.prefetch import FetchOrder
@@ -39,7 +40,10 @@ class RayPool:
         self._simulated = simulated
         self._scaling = Scaling()
         self._fetches = RayFetches(nodes.ids)
-        self._board: Any = ray.remote(StatusBoard).options(num_cpus=0, name=f"{sweep}/status").remote()
+        # Beside the driver: on any other node it could be lost without the driver, and hangs be found late.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        board = ray.remote(StatusBoard).options(num_cpus=0, name=f"{sweep}/status", scheduling_strategy=here)
+        self._board: Any = board.remote()
         self._workers: dict[str, RayWorker] = {}
         self._unfit: list[RayWorker] = []
         """Kept, so that what they hold is given to nobody else."""
