@@ -26,7 +26,7 @@ def check_folder(folder: Path) -> Counter[str]:
     Raises AssertionError, or StoreError for what can't be read.
     """
     assert not list((folder / ".staging").iterdir())
-    assert not [path for path in folder.rglob("*.partial")]
+    assert not list(folder.rglob("*.partial"))
     completed: Counter[str] = Counter()
     final: dict[str, FailureRecord] = {}
     for place in (entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")):
@@ -49,7 +49,7 @@ def check_folder(folder: Path) -> Counter[str]:
     assert completed.keys() | final.keys() == planned
     outcomes = Counter({"completed": len(completed)})
     outcomes.update(f"failed: {record.kind}" for record in final.values())
-    _check_summary(folder, {key: "completed" for key in completed} | dict.fromkeys(final, "failed"))
+    _check_summary(folder, dict.fromkeys(completed, "completed") | dict.fromkeys(final, "failed"))
     return outcomes
 
 
@@ -74,7 +74,9 @@ def _belongs(process: Process, raylets: set[int]) -> bool:
     work = ("ray::GpuWorker", "ray::StatusBoard", "ray::report_node", "driver_process")
     if any(name in process.command for name in work):
         return False
-    return process.parent in raylets or not process.command.startswith("ray::") and "raylet" not in process.command
+    return process.parent in raylets or (
+        not process.command.startswith("ray::") and "raylet" not in process.command
+    )
 
 
 def _check_summary(folder: Path, outcomes: dict[str, str]) -> None:
