@@ -27,7 +27,7 @@ from integration.local_cluster import LocalCluster
 
 EXPERIMENTS = 200
 SWEEPS = 4
-FAULTS = 25
+FAULTS = 26
 """From outside, for each sweep; what experiments do to themselves comes on top."""
 INSIDE: Counter[str] = Counter({Inside.HANG: 2, Inside.DIE: 2})
 

@@ -37,6 +37,7 @@ class LocalCluster:
         )
         self.nodes = [self.add(count) for count in gpus]
         self.drivers: list[subprocess.Popen[str]] = []
+        self._headless = False
 
     @property
     def address(self) -> str:
@@ -50,6 +51,14 @@ class LocalCluster:
     def all_nodes(self) -> list[Any]:
         """Every node that wasn't taken out of ``nodes``, the head first."""
         return [self._cluster.head_node, *self.nodes]
+
+    def kill_head(self) -> None:
+        """End what knows the cluster; the head's raylet stays."""
+        head: Any = self._cluster.head_node
+        process = head.all_processes["gcs_server"][0].process
+        process.kill()
+        process.wait()
+        self._headless = True
 
     def free_gpus(self) -> float:
         """Boards of the nodes that stand that nobody holds."""
@@ -70,6 +79,11 @@ class LocalCluster:
             if driver.poll() is None:
                 driver.kill()
                 driver.communicate()
+        if self._headless:
+            # Nobody answers their farewells, which they would wait for.
+            for node in self.all_nodes:
+                kill_raylet(node)
+            self._headless = False
         # What Ray's test cluster forgets is forgotten for the whole process, another connection included.
         kept: Any = internal_kv.global_gcs_client
         shutdown: Callable[[], None] = self._cluster.shutdown

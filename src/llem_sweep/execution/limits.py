@@ -9,8 +9,8 @@ from llem_sweep.plan.timeouts import LEAST_STALL_S, START_S, default_timeout_s, 
 from llem_sweep.plan.types import PlannedExperiment
 
 LEAST_SILENCE_S = 30.0
-"""A worker tells what it is doing from a thread of its own: only a process that is stopped, or long in code that lets
-no other thread run, falls silent. In any phase; never less than this."""
+"""A worker tells what it is doing from a thread of its own: only a process that is stopped, or long in code that
+lets no other thread run, falls silent. In any phase; never less than this."""
 
 
 def overdue(

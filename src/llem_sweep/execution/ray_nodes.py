@@ -12,8 +12,10 @@ from ray._private.state import state as gcs
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from llem_sweep.errors import ClusterError
 from llem_sweep.execution.pool import Draining, Joined, Left
 from llem_sweep.execution.ray_actor import MUST_MATCH, NodeReport, report_node, versions
+from llem_sweep.execution.ray_head import HEAD_LIMIT_S, Head
 from llem_sweep.plan.types import NodeShape
 
 PROBE_LIMIT_S = 120.0
@@ -33,7 +35,8 @@ class _Probe(NamedTuple):
 class RayNodes:
     """Every node whose versions are ours; the others are refused by name, once."""
 
-    def __init__(self, simulated: bool, message: Callable[[str], None]) -> None:
+    def __init__(self, head: Head, simulated: bool, message: Callable[[str], None]) -> None:
+        self._head = head
         self._simulated = simulated
         self._message = message
         self._probe = ray.remote(num_cpus=0, max_retries=1)(report_node)
@@ -64,11 +67,19 @@ class RayNodes:
             ray.wait([probe.answer for probe in self._probes.values()], timeout=LOOK_EVERY_S)
 
     def look(self) -> list[Joined | Draining | Left]:
-        """What has changed since the last call; looks every LOOK_EVERY_S and never waits for a node."""
+        """What has changed since the last call; looks every LOOK_EVERY_S and never waits for a node.
+
+        Raises ClusterError when the head has been away for too long.
+        """
         now_s = time.monotonic()
         if now_s - self._looked_s < LOOK_EVERY_S:
             return []
         self._looked_s = now_s
+        away_s = self._head.away_s()
+        if away_s is not None and away_s >= HEAD_LIMIT_S:
+            raise ClusterError(f"the head of the Ray cluster hasn't been reachable for {away_s:.0f} s")
+        if away_s is not None:
+            return []
         return list(self._changes())
 
     def _changes(self) -> Iterator[Joined | Draining | Left]:
