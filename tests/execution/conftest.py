@@ -118,6 +118,7 @@ def drive() -> Drive:
         script: Mapping[tuple[str, int], Script] | None = None,
         nodes: tuple[NodeShape, ...] = (TWO,),
         startable: tuple[NodeShape, ...] = (),
+        grows: bool = False,
         events: tuple[tuple[float, Event], ...] = (),
         sink: ListSink | None = None,
         interrupt_at_s: tuple[float, ...] = (),
@@ -144,7 +145,7 @@ def drive() -> Drive:
         tasks = [Task(experiment, 1) for experiment in experiments]
         fetch_key = (lambda config: config.model) if fetches else None
         orders = Orders(settings, require_publishable=require_publishable, fetch_key=fetch_key)
-        shape = ClusterShape(nodes, startable=startable)
+        shape = ClusterShape(nodes, startable=startable, grows=grows)
         estimates = Estimates(lambda config: config.model)
         schedule = Schedule(tasks, settings, estimates)
         ending = Driver(schedule, shape, pool, sink, orders, clock, tally, interrupts).run()

@@ -148,6 +148,17 @@ def test_an_autoscaler_is_asked_for_what_the_queue_needs_and_waited_for(drive: D
     assert {need.boards: count for need, count in bench.pool.wanted[0].items()} == {4: 2}
 
 
+def test_nodes_of_unknown_kinds_are_waited_for_and_not_for_ever(drive: Drive) -> None:
+    execution = ExecutionConfig(cycle_order="interleaved", node_wait_seconds=60.0)
+    wide, narrow = sized("wide", gpus=4), sized("narrow", gpus=1)
+    joins = (50.0, Joined(NodeShape("n9", 4, 8.0)))
+    bench = drive([wide, narrow], nodes=(ONE,), grows=True, execution=execution, events=(joins,))
+    assert kinds(bench) == {"wide-1": None, "narrow-1": None}
+    bench = drive([wide, narrow], nodes=(ONE,), grows=True, execution=execution)
+    assert kinds(bench) == {"wide-1": FailureKind.NO_SUCH_GPU, "narrow-1": None}
+    assert bench.clock.monotonic() == pytest.approx(60.0, abs=2.0)
+
+
 def test_the_sweep_stops_early_when_the_first_experiments_all_fail_alike(drive: Drive) -> None:
     script = {
         (f"{number}-1", 1): Script(outcome=Failed(Stage.LOAD, FailureKind.ERROR, f"no file {number}.bin"))

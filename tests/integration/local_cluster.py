@@ -37,6 +37,7 @@ class LocalCluster:
         )
         self.nodes = [self.add(count) for count in gpus]
         self.drivers: list[subprocess.Popen[str]] = []
+        self._headless = False
 
     @property
     def address(self) -> str:
@@ -45,6 +46,24 @@ class LocalCluster:
     def add(self, gpus: int, **options: Any) -> Any:
         """Start a node; returns Ray's handle on its processes."""
         return self._cluster.add_node(num_gpus=gpus, num_cpus=max(1, gpus), **options)
+
+    @property
+    def all_nodes(self) -> list[Any]:
+        """Every node that wasn't taken out of ``nodes``, the head first."""
+        return [self._cluster.head_node, *self.nodes]
+
+    def kill_head(self) -> None:
+        """End what knows the cluster; the head's raylet stays."""
+        head: Any = self._cluster.head_node
+        process = head.all_processes["gcs_server"][0].process
+        process.kill()
+        process.wait()
+        self._headless = True
+
+    def free_gpus(self) -> float:
+        """Boards of the nodes that stand that nobody holds."""
+        free: Callable[[], dict[str, float]] = self._cluster.global_state.available_resources
+        return free().get("GPU", 0.0)
 
     def drive(self, *arguments: object, **environ: str) -> subprocess.Popen[str]:
         """Run a sweep on the cluster, in a process of its own; see :data:`DRIVER` for the arguments."""
@@ -60,6 +79,11 @@ class LocalCluster:
             if driver.poll() is None:
                 driver.kill()
                 driver.communicate()
+        if self._headless:
+            # Nobody answers their farewells, which they would wait for.
+            for node in self.all_nodes:
+                kill_raylet(node)
+            self._headless = False
         # What Ray's test cluster forgets is forgotten for the whole process, another connection included.
         kept: Any = internal_kv.global_gcs_client
         shutdown: Callable[[], None] = self._cluster.shutdown
@@ -77,3 +101,5 @@ def raylet_pid(node: Any) -> int:
 def kill_raylet(node: Any) -> None:
     """End a node as a power cut would: nothing is told to anybody."""
     os.kill(raylet_pid(node), signal.SIGKILL)
+    # Its workers end when their parent is gone, which it isn't before somebody has asked how it ended.
+    node.all_processes["raylet"][0].process.wait()

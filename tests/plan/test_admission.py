@@ -284,3 +284,13 @@ def test_memory_is_held_against_the_kind_of_board_asked_for() -> None:
     found = refusal({"accelerator": "H100"}, cluster=mixed, facts=facts)
     assert found is not None
     assert found[0] is Refusal.TOO_LARGE
+
+
+def test_where_nodes_of_unknown_kinds_may_be_added_nothing_is_refused_for_what_it_needs() -> None:
+    growing = CLUSTER._replace(grows=True)
+    for need in ({"gpus": 64}, {"accelerator": "B200"}):
+        assert refusal(need) is not None
+        assert refusal(need, cluster=growing) is None
+    assert refusal({"gpus": 64}, facts=ModelFacts(weight_bytes=10**15), cluster=growing) is None
+    absent = ModelFacts(absent="no Hub", absent_on=frozenset({"big", "small", "elsewhere"}))
+    assert refusal({}, facts=absent, cluster=growing) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -52,3 +53,15 @@ def test_a_run_that_is_killed_lets_go(tmp_path: Path) -> None:
 def test_a_lock_that_cannot_be_created_is_an_output_error(tmp_path: Path) -> None:
     with pytest.raises(OutputError):
         FolderLock(tmp_path / "missing" / ".lock")
+
+
+def test_a_full_disk_is_said_to_be_full_and_the_lock_let_go(tmp_path: Path) -> None:
+    path = tmp_path / ".lock"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        with pytest.raises(OutputError, match=r"can't write .*\.lock.*free space there"):
+            FolderLock(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    FolderLock(path).close()

@@ -39,6 +39,7 @@ class Crew:
         cold baseline of workers for a need."""
         self.fleet = Fleet(shape.nodes, cpu_workers)
         self._startable = Fleet(shape.startable, cpu_workers)
+        self._grows = shape.grows
         self._pool = pool
         self._clock = clock
         self._exclusive = exclusive
@@ -179,7 +180,7 @@ class Crew:
     @property
     def _may_grow(self) -> bool:
         """Whether nodes come and go: what has left may come back."""
-        return bool(self._startable.nodes) or any("has left" in loss for loss in self._losses)
+        return self._grows or bool(self._startable.nodes) or any("has left" in loss for loss in self._losses)
 
     def _why(self, need: Need) -> str:
         kinds = " or ".join(need.accelerators)

@@ -5,8 +5,12 @@ from __future__ import annotations
 from llem_sweep.config.sweep import ExecutionConfig
 from llem_sweep.execution.fleet import Post
 from llem_sweep.execution.progress import WorkerState
-from llem_sweep.plan.timeouts import START_S, default_timeout_s, stall_limit_s
+from llem_sweep.plan.timeouts import LEAST_STALL_S, START_S, default_timeout_s, stall_limit_s
 from llem_sweep.plan.types import PlannedExperiment
+
+LEAST_SILENCE_S = 30.0
+"""A worker tells what it is doing from a thread of its own: only a process that is stopped, or long in code that
+lets no other thread run, falls silent. In any phase; never less than this."""
 
 
 def overdue(
@@ -17,6 +21,9 @@ def overdue(
     ``state`` is its worker's as last heard of, aged since; ``flown_s`` the time since it was handed out.
     """
     limit_s = execution.experiment_timeout_seconds or default_timeout_s(planned.config)
+    silence_s = max(LEAST_SILENCE_S, execution.stall_timeout_seconds or LEAST_STALL_S)
+    if state is not None and state.silent_s is not None and state.silent_s > silence_s:
+        return f"not heard of for {state.silent_s:.0f} s, limit {silence_s:g} s; phase: {state.phase}"
     if state is None or state.experiment != planned.experiment_id:
         # A worker that was never heard of at this task may hang before its first sign of life.
         return f"no sign of life for {flown_s:.0f} s, limit {limit_s:g} s" if flown_s > limit_s else None

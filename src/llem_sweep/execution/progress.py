@@ -17,7 +17,7 @@ class WorkerState(NamedTuple):
     model: str | None = None
     """Model of the experiment under way."""
     experiment: str | None = None
-    """What distinguishes that experiment, for people."""
+    """Id of that experiment."""
     phase: Phase = Phase.IDLE
     steps: int = 0
     """Batches run in the experiment under way: the sign of progress."""
@@ -29,6 +29,8 @@ class WorkerState(NamedTuple):
     """Of all its boards together."""
     temperature_c: float | None = None
     """Of its hottest board."""
+    silent_s: float | None = None
+    """Time since it was last heard of; None where it can't fall silent, or was never heard of."""
 
 
 class News:

@@ -12,10 +12,13 @@ import ray
 from ray._private.services import find_gcs_addresses
 from ray.exceptions import RayError
 
+from llem_sweep.clock import SystemClock
 from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.errors import ClusterError
 from llem_sweep.execution.ray_fetch import describe_on_nodes
-from llem_sweep.execution.ray_nodes import RayNodes, startable_nodes
+from llem_sweep.execution.ray_growth import growth
+from llem_sweep.execution.ray_head import Head
+from llem_sweep.execution.ray_nodes import RayNodes
 from llem_sweep.execution.ray_pool import RayPool
 from llem_sweep.plan.types import ClusterShape, ModelFacts
 
@@ -45,7 +48,8 @@ class RayCluster:
         if self._owns_connection:
             _connect(address, simulate_gpus, message)
         try:
-            self._nodes = RayNodes(self._simulated, message)
+            head = Head(ray.get_runtime_context().gcs_address, SystemClock())
+            self._nodes = RayNodes(head, self._simulated, message)
             self._nodes.wait()
             if not self._nodes.shapes:
                 listed = "\n".join(f"  {why}" for why in self._nodes.refusals)
@@ -59,7 +63,8 @@ class RayCluster:
     @property
     def shape(self) -> ClusterShape:
         """Every node that fits, with its boards, and what an autoscaler could add."""
-        return ClusterShape(self._nodes.shapes, simulated=self._simulated, startable=startable_nodes())
+        startable, grows = growth()
+        return ClusterShape(self._nodes.shapes, simulated=self._simulated, startable=startable, grows=grows)
 
     def pool(self) -> RayPool:
         """A pool without workers; those of an earlier one are ended first."""

@@ -12,8 +12,10 @@ from ray._private.state import state as gcs
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from llem_sweep.errors import ClusterError
 from llem_sweep.execution.pool import Draining, Joined, Left
 from llem_sweep.execution.ray_actor import MUST_MATCH, NodeReport, report_node, versions
+from llem_sweep.execution.ray_head import HEAD_LIMIT_S, Head
 from llem_sweep.plan.types import NodeShape
 
 PROBE_LIMIT_S = 120.0
@@ -33,7 +35,8 @@ class _Probe(NamedTuple):
 class RayNodes:
     """Every node whose versions are ours; the others are refused by name, once."""
 
-    def __init__(self, simulated: bool, message: Callable[[str], None]) -> None:
+    def __init__(self, head: Head, simulated: bool, message: Callable[[str], None]) -> None:
+        self._head = head
         self._simulated = simulated
         self._message = message
         self._probe = ray.remote(num_cpus=0, max_retries=1)(report_node)
@@ -64,11 +67,19 @@ class RayNodes:
             ray.wait([probe.answer for probe in self._probes.values()], timeout=LOOK_EVERY_S)
 
     def look(self) -> list[Joined | Draining | Left]:
-        """What has changed since the last call; looks every LOOK_EVERY_S and never waits for a node."""
+        """What has changed since the last call; looks every LOOK_EVERY_S and never waits for a node.
+
+        Raises ClusterError when the head has been away for too long.
+        """
         now_s = time.monotonic()
         if now_s - self._looked_s < LOOK_EVERY_S:
             return []
         self._looked_s = now_s
+        away_s = self._head.away_s()
+        if away_s is not None and away_s >= HEAD_LIMIT_S:
+            raise ClusterError(f"the head of the Ray cluster hasn't been reachable for {away_s:.0f} s")
+        if away_s is not None:
+            return []
         return list(self._changes())
 
     def _changes(self) -> Iterator[Joined | Draining | Left]:
@@ -134,7 +145,11 @@ class RayNodes:
         """The host's name, told apart by the node's id where the host runs several nodes."""
         hosts = Counter(node["NodeManagerHostname"] for node in alive.values())
         host = str(alive[node_id]["NodeManagerHostname"])
-        return host if hosts[host] == 1 and host not in self.ids else f"{host}-{node_id[:6]}"
+        if hosts[host] == 1 and host not in self.ids:
+            return host
+        # Random ids differ early on; those that a provider of nodes gives out may differ at their end alone.
+        names = (f"{host}-{node_id[:length]}" for length in range(6, len(node_id)))
+        return next((name for name in names if name not in self.ids), f"{host}-{node_id}")
 
     def _drainers(self) -> Iterator[Draining]:
         names = {node_id: name for name, node_id in self.ids.items()}
@@ -168,24 +183,3 @@ def node_shape(name: str, node: Mapping[str, Any], report: NodeReport, simulated
     board, driver = (first.name, first.driver_version) if first else (None, None)
     memory_mb = min((info.memory_total_mb for info in report.boards if info.memory_total_mb), default=None)
     return NodeShape(name, gpus, cpus, board, memory_mb, accelerator, driver=driver)
-
-
-def startable_nodes() -> tuple[NodeShape, ...]:
-    """Kinds of node that the cluster's autoscaler can add; none without an autoscaler."""
-    config = gcs.get_cluster_config()
-    groups = config.node_group_configs if config is not None else ()
-    return tuple(
-        NodeShape(
-            group.name,
-            int(group.resources.get("GPU", 0)),
-            float(group.resources.get("CPU", 0)),
-            accelerator=_group_accelerator(group.resources),
-        )
-        for group in groups
-        if group.max_count != 0
-    )
-
-
-def _group_accelerator(resources: Mapping[str, int]) -> str | None:
-    prefix = "accelerator_type:"
-    return next((name.removeprefix(prefix) for name in resources if name.startswith(prefix)), None)

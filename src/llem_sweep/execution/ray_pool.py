@@ -10,6 +10,7 @@ from typing import Any
 
 import ray
 from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from llem_sweep.execution.pool import Event, Finished, Left, Lost, Ready, Seat, Unfit
 from llem_sweep.execution.prefetch import FetchOrder
@@ -39,7 +40,10 @@ class RayPool:
         self._simulated = simulated
         self._scaling = Scaling()
         self._fetches = RayFetches(nodes.ids)
-        self._board: Any = ray.remote(StatusBoard).options(num_cpus=0, name=f"{sweep}/status").remote()
+        # Beside the driver: on any other node it could be lost without the driver, and hangs be found late.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        board = ray.remote(StatusBoard).options(num_cpus=0, name=f"{sweep}/status", scheduling_strategy=here)
+        self._board: Any = board.remote()
         self._workers: dict[str, RayWorker] = {}
         self._unfit: list[RayWorker] = []
         """Kept, so that what they hold is given to nobody else."""
@@ -47,6 +51,7 @@ class RayPool:
         self._asked: ray.ObjectRef[Any] | None = None
         self._heard: dict[str, tuple[WorkerState, float]] = {}
         self._heard_s = 0.0
+        self._deaf = False
         self._states_s = float("-inf")
 
     def open(self, seat: Seat) -> None:
@@ -161,8 +166,11 @@ class RayPool:
             try:
                 self._heard, self._heard_s = ray.get(self._asked), time.monotonic()
             except RayError as error:
-                # The sweep goes on without its view: what was heard last ages, so that limits still hold.
-                _log.warning("the workers' states can't be read: %s", error)
+                # The sweep goes on without its view. Of workers never heard of, only the whole time is limited.
+                _log.warning("what workers are doing can't be read any more: %s", error)
+                self._heard, self._asked, self._deaf = {}, None, True
+        if self._deaf:
+            return
         self._asked = self._board.snapshot.remote()
 
     def _state(self, name: str) -> WorkerState:
@@ -180,6 +188,7 @@ def together(name: str, states: list[WorkerState]) -> WorkerState:
         name=name,
         active_s=max(state.active_s for state in states),
         stalled_s=max(state.stalled_s for state in states),
+        silent_s=max((s.silent_s for s in states if s.silent_s is not None), default=None),
         power_w=sum(powers_w) if powers_w else None,
         temperature_c=max((s.temperature_c for s in states if s.temperature_c is not None), default=None),
     )
@@ -187,6 +196,7 @@ def together(name: str, states: list[WorkerState]) -> WorkerState:
 
 def _aged(state: WorkerState, age_s: float) -> WorkerState:
     """A worker that fell silent goes on being active, so that its limit is reached all the same."""
+    state = state._replace(silent_s=age_s)
     if state.experiment is None:
         return state
     active_s = state.active_s if state.phase is Phase.LOAD else state.active_s + age_s

@@ -102,8 +102,10 @@ def _judge(
     if problem := known.problem or _undivided(config, known):
         return _Verdict(Refusal.UNSUPPORTED, problem)
     # Where nobody has looked yet, the model may still be.
-    if known.absent is not None and known.absent_on.issuperset(
-        node.name for node in (*cluster.nodes, *cluster.startable)
+    if (
+        known.absent is not None
+        and not cluster.grows
+        and known.absent_on.issuperset(node.name for node in (*cluster.nodes, *cluster.startable))
     ):
         return _Verdict(Refusal.UNSUPPORTED, known.absent)
     if excess := _excess(config, cluster, known):
@@ -169,7 +171,7 @@ def _unsupported_by_pytorch(
 def _missing_gpus(config: ExperimentConfig, cluster: ClusterShape) -> str | None:
     need = need_of(config)
     nodes = (*cluster.nodes, *cluster.startable)
-    if any(share_of(need, node) is not None for node in nodes):
+    if cluster.grows or any(share_of(need, node) is not None for node in nodes):
         return None
     offered = "; ".join(dict.fromkeys(_offer(node) for node in nodes)) or "there is no node"
     kinds = f", accelerator: {' or '.join(need.accelerators)}" if need.accelerators else ""
@@ -205,7 +207,14 @@ def _undivided(config: ExperimentConfig, known: ModelFacts) -> str | None:
 def _excess(config: ExperimentConfig, cluster: ClusterShape, known: ModelFacts) -> str | None:
     """Why the weights don't fit the boards, when that much is known."""
     off_board = config.gpus == 0 or (config.backend == "pytorch" and config.pytorch.device == "cpu")
-    if off_board or cluster.simulated or config.backend == "synthetic" or known.weight_bytes is None:
+    # Of boards that may be added nobody knows the memory.
+    if (
+        off_board
+        or cluster.simulated
+        or cluster.grows
+        or config.backend == "synthetic"
+        or known.weight_bytes is None
+    ):
         return None
     need = need_of(config)
     # In data mode each process holds the whole model; else the boards of all of them share it.

@@ -103,6 +103,8 @@ class ClusterShape(NamedTuple):
     """One worker in the driver's own process."""
     startable: tuple[NodeShape, ...] = ()
     """Kinds of node that an autoscaler can add, named after the kind."""
+    grows: bool = False
+    """Whether there is an autoscaler that may add nodes of kinds that nobody could say."""
 
 
 class Refusal(StrEnum):

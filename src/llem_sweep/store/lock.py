@@ -33,8 +33,12 @@ class FolderLock:
             raise OutputError(
                 f"{path.parent} can't be locked ({exc.strerror}): use a file system with file locks"
             ) from exc
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        try:
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        except OSError as exc:
+            self.close()
+            raise OutputError(cannot_write(path, exc)) from exc
 
     def close(self) -> None:
         """Let the folder go. Safe to call twice."""
