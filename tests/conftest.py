@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from llem_sweep.errors import StoreError
+from llem_sweep.execution.worker import device_environment_restored
 from llem_sweep.harness.verification import verify
 from llem_sweep.store.read import load_result, load_sidecar, result_folders
 from object_stores import S3Server, s3_server
@@ -50,6 +51,13 @@ def spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "spool"
     monkeypatch.setenv("LLEM_SWEEP_SPOOL", str(folder))
     return folder
+
+
+@pytest.fixture(autouse=True)
+def boards_as_they_were() -> Iterator[None]:
+    """A worker opened in this process hides all boards but its own from it: that ends with the test."""
+    with device_environment_restored():
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
