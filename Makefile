@@ -16,7 +16,7 @@ HAS_GPU := nvidia-smi -L 2>/dev/null | grep -q '^GPU '
 # make test-gpu GPU_PYTHON=python3
 GPU_PYTHON ?= $(BIN)/python
 
-.PHONY: help demo check format test test-gpu test-extra bench constraints clean
+.PHONY: help demo check format test test-gpu test-long test-extra bench constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -38,7 +38,7 @@ format: $(INSTALLED) ## format the code and fix what lint can fix
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-test: $(INSTALLED) ## every test that needs neither a GPU nor a Debian package
+test: $(INSTALLED) ## every test that needs neither a GPU nor a Debian package nor minutes
 	$(BIN)/pytest
 
 test-gpu: $(if $(filter $(BIN)/python,$(GPU_PYTHON)),$(INSTALLED)) ## the tests on a real GPU, without Ray
@@ -46,6 +46,9 @@ test-gpu: $(if $(filter $(BIN)/python,$(GPU_PYTHON)),$(INSTALLED)) ## the tests 
 	@mkdir -p build
 	$(GPU_PYTHON) -m pytest -m gpu tests/gpu | tee build/test-gpu.log
 	@grep -qE '[0-9]+ passed' build/test-gpu.log || { echo 'make test-gpu: no test ran' >&2; exit 1; }
+
+test-long: $(INSTALLED) ## the tests that break clusters of several nodes: cut cables, lost heads, Slurm, autoscaling
+	$(BIN)/pytest -m 'long and not extra'
 
 # pytest ends with 5 when it collects nothing: there may be no such test, but a failure stays a failure.
 test-extra: $(INSTALLED) ## the tests that need Debian packages (Slurm), which must be there

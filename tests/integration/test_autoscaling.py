@@ -18,7 +18,7 @@ from private_machine import ADDRESS, run_privately, why_not
 from .conftest import WriteSweep
 from .local_cluster import DRIVER
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.integration, pytest.mark.long, pytest.mark.timeout(180)]
 
 EXPERIMENTS = 12
 IDLE_MINUTES = 0.05

@@ -45,8 +45,8 @@ def sweep_on_boards(
 @pytest.mark.parametrize(
     ("visible", "expected"),
     [
-        pytest.param(None, {0, 1, 2, 3}, id="all"),
-        pytest.param("3,1,0,2", {0, 1, 2, 3}, id="permuted"),
+        pytest.param(None, {0, 1, 2, 3}, id="all", marks=pytest.mark.long),
+        pytest.param("3,1,0,2", {0, 1, 2, 3}, id="permuted", marks=pytest.mark.long),
         pytest.param(",".join(BOARDS.uuid(board) for board in (2, 3, 0, 1)), {0, 1, 2, 3}, id="uuids"),
         pytest.param("3,1", {1, 3}, id="two hidden"),
     ],

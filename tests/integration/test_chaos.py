@@ -15,7 +15,7 @@ from .local_cluster import LocalCluster
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 
-EXPERIMENTS = 40
+EXPERIMENTS = 30
 FAULTS = 5
 
 

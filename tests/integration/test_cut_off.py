@@ -23,7 +23,7 @@ from .conftest import WriteSweep
 from .local_cluster import DRIVER, LocalCluster, raylet_pid
 from .processes import children
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.integration, pytest.mark.long, pytest.mark.timeout(240)]
 
 EXPERIMENTS, BEFORE = 48, 4
 AWAY_S = 11.0

@@ -14,7 +14,7 @@ from llem_sweep import load_result
 from .conftest import WriteSweep
 from .local_cluster import LocalCluster
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.integration, pytest.mark.long, pytest.mark.timeout(180)]
 
 
 EXPERIMENTS = 60

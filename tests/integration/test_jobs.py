@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 TOKEN = "0123456789abcdef" * 4
 RUN_OR_RESUME = ROOT / "deploy" / "run-or-resume.sh"
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.integration, pytest.mark.long, pytest.mark.timeout(240)]
 
 
 class Head(NamedTuple):

@@ -17,7 +17,7 @@ from llem_sweep import load_result
 from .conftest import WriteSweep
 from .local_cluster import LocalCluster, kill_raylet
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.integration, pytest.mark.long, pytest.mark.timeout(240)]
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from deploy_files import ROOT
 from llem_sweep import load_result
 from private_machine import ADDRESS, run_privately, why_not
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.integration, pytest.mark.long, pytest.mark.timeout(240)]
 
 
 @pytest.fixture(scope="module", autouse=True)

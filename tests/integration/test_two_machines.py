@@ -15,7 +15,7 @@ from deploy_files import ROOT
 from private_machine import why_not
 from two_machines import ONE, run_on_two
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.integration, pytest.mark.long, pytest.mark.timeout(240)]
 
 HEAD = """
 cd {root}
