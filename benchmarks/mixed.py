@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from llem_sweep import SweepConfig, plan_sweep, run_sweep
-from overhead import private_ray
+from per_experiment.cluster import private_ray
 
 GPUS = 8
 WIDTHS = (1, 2, 4)

@@ -4,8 +4,8 @@
 #   sbatch deploy/slurm.sh GRID OUTPUT [OPTION...]
 #
 # Submit it in the folder above this one, on a file system that all nodes share, with `llem-sweep` and `ray` installed in
-# .venv there (or already on PATH). OUTPUT, on shared storage too, is a folder for this sweep alone: the same command given
-# again goes on with it, so does Slurm after a lost node. OPTIONs go to llem-sweep; its exit code becomes the job's.
+# .venv there (or already on PATH). OUTPUT, on shared storage too or the URI of an object store, is a folder for this
+# sweep alone: the same command given again goes on with it, so does Slurm after a lost node. OPTIONs go to llem-sweep; its exit code becomes the job's.
 #
 # Change these to your cluster, here or on sbatch's command line (which has the last word):
 #SBATCH --job-name=llem-sweep
@@ -35,7 +35,6 @@ cd "${SLURM_SUBMIT_DIR:?submit this with sbatch}"
 if [[ -d .venv/bin ]]; then PATH=$PWD/.venv/bin:$PATH; fi
 # shellcheck source=deploy/ray.env
 source deploy/ray.env
-mkdir -p "$2"
 
 # Every node reads the token from the shared home; nobody else may.
 token=${RAY_AUTH_TOKEN_PATH:-$HOME/.ray/auth_token}
@@ -58,7 +57,7 @@ export RAY_SYMMETRIC_RUN_CLUSTER_WAIT_TIMEOUT=300
 export RAY_gcs_rpc_server_reconnect_timeout_s=15
 
 # `ray symmetric-run` ends with 0 when Ray couldn't be started, so the sweep's exit code takes a way of its own.
-export SWEEP_STATE=$2/.job-$SLURM_JOB_ID
+export SWEEP_STATE=$PWD/.llem-sweep-job-$SLURM_JOB_ID
 trap 'rm -f "$SWEEP_STATE".*' EXIT
 
 # What the head runs once all nodes are there. Without the address, Ray might start a second cluster that has no boards.

@@ -11,6 +11,7 @@ import pytest
 from llem_sweep.errors import StoreError
 from llem_sweep.harness.verification import verify
 from llem_sweep.store.read import load_result, load_sidecar, result_folders
+from object_stores import S3Server, s3_server
 from standin.build import build_standin, compiler
 
 
@@ -21,6 +22,33 @@ def standin_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("no C compiler: the stand-in NVML library can't be built")
     folder = tmp_path_factory.mktemp("standin")
     build_standin(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def s3_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """An S3 server on this machine."""
+    with s3_server(tmp_path_factory.mktemp("s3") / "log") as server:
+        yield server
+
+
+@pytest.fixture
+def s3(s3_process: S3Server, spool: Path, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+    """The same, with credentials for it in the environment and a folder of this test's own to gather sweeps in."""
+    for name, value in (
+        ("AWS_ACCESS_KEY_ID", "an-access-key"),
+        ("AWS_SECRET_ACCESS_KEY", "a-secret-key"),
+        ("AWS_EC2_METADATA_DISABLED", "true"),
+    ):
+        monkeypatch.setenv(name, value)
+    return s3_process
+
+
+@pytest.fixture
+def spool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where sweeps in object stores are gathered."""
+    folder = tmp_path / "spool"
+    monkeypatch.setenv("LLEM_SWEEP_SPOOL", str(folder))
     return folder
 
 

@@ -33,7 +33,8 @@ from llem_sweep.plan.types import ClusterShape, NodeShape
 from llem_sweep.results.outcome import Completed
 from llem_sweep.resumption import Continuation, adopt
 from llem_sweep.store.folder import SweepFolder
-from llem_sweep.store.records import RunSettings, read_sweep
+from llem_sweep.store.records import RunSettings
+from llem_sweep.store.sweeps import read_sweep
 from llem_sweep.sweep import SilentView, report_sweep
 from probe_backend import Probe, install_probe
 

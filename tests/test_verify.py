@@ -50,8 +50,8 @@ def test_a_result_that_was_written_over_is_contradicted(folder: Path, tmp_path: 
     (place, *_) = verify_results(folder).results
     copy = tmp_path / "copy"
     copy.mkdir()
-    (copy / "timeseries.parquet").write_bytes((place.folder / "timeseries.parquet").read_bytes())
-    altered = json.loads((place.folder / "result.json").read_text())
+    (copy / "timeseries.parquet").write_bytes((Path(place.folder) / "timeseries.parquet").read_bytes())
+    altered = json.loads((Path(place.folder) / "result.json").read_text())
     altered["total_energy_j"] *= 0.9
     (copy / "result.json").write_text(json.dumps(altered))
     (found,) = verify_results(tmp_path).contradicted

@@ -74,7 +74,7 @@ def continuation(
             " --accept-changes, or run it as a new sweep."
         )
         raise ResumeError(
-            f"{folder.path} was made from something else:\n{_listed(fixed + changes)}\n{way_on}"
+            f"{folder.place} was made from something else:\n{_listed(fixed + changes)}\n{way_on}"
         )
     failed = (key for key, settled in folder.settled().items() if settled.state == "failed")
     extension = extend_plan(folder.plan, new) if new is not None and resuming.extend else None
@@ -102,7 +102,7 @@ def adopt(folder: SweepFolder, step: Continuation, cluster: ClusterShape | None)
         differing = surrounding_changes(folder.surroundings(), now)
         if differing and not step.accept_changes:
             raise ResumeError(
-                f"{folder.path} was measured with something else:\n{_listed(differing)}\n"
+                f"{folder.place} was measured with something else:\n{_listed(differing)}\n"
                 "Go on all the same with --accept-changes, or run it as a new sweep."
             )
         accepted += differing

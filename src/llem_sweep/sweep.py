@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shlex
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from importlib.metadata import version
@@ -43,10 +44,13 @@ from llem_sweep.plan.types import (
     SkippedPoint,
     SweepPlan,
 )
-from llem_sweep.report.summary import BoardEnergy, energy_by_board, summary_table
+from llem_sweep.report.summary import BoardEnergies, BoardEnergy, summary_table
+from llem_sweep.results.experiment import ExperimentResult
 from llem_sweep.resumption import Continuation, Resuming, adopt, check_request, continuation
 from llem_sweep.store.folder import SweepFolder
-from llem_sweep.store.records import RunSettings, SweepRecords, read_sweep
+from llem_sweep.store.records import RunSettings, SweepRecords
+from llem_sweep.store.sweeps import create_sweep, open_sweep, read_sweep
+from llem_sweep.store.uri import parse_place
 
 if TYPE_CHECKING:
     import pyarrow
@@ -56,6 +60,7 @@ class SweepResult(NamedTuple):
     """What a sweep left behind."""
 
     folder: Path
+    """On this machine. Of a sweep in an object store, a copy that is gone once all of it is there."""
     table: pyarrow.Table
     """One row an experiment."""
     boards: tuple[BoardEnergy, ...]
@@ -70,6 +75,13 @@ class SweepResult(NamedTuple):
     """Folders of the results that had to be publishable and aren't."""
     efficiency: Efficiency | None = None
     """How near to the least possible time this run came; None where nothing ran."""
+    uri: str | None = None
+    """Where the sweep is kept, if in an object store; without credentials."""
+
+    @property
+    def place(self) -> str:
+        """Where the sweep is kept, as ``--resume`` takes it."""
+        return self.uri or str(self.folder)
 
     @property
     def exit_code(self) -> int:
@@ -122,6 +134,8 @@ def run_sweep(
 ) -> SweepResult:
     """Run ``sweep`` on every GPU of a cluster, or complete the folder ``resume``, and persist each result.
 
+    ``output`` and ``resume`` are paths, or URIs of an object store (``s3://bucket/folder``, text).
+
     The folder is made before anything is started. Each outcome is on disk before the next event is looked at, so
     whatever dies, ``resume`` goes on from the folder. Where it runs (simulated or not, inline or not, which
     cluster) is fixed when the folder is made; resuming repeats it. With ``require_publishable`` nothing more is
@@ -137,8 +151,8 @@ def run_sweep(
     asked = RunSettings(simulate_gpus, inline, address, version("llem-sweep"))
     resuming = Resuming(extend, accept_changes, retry_failed)
     check_request(resuming, sweep=sweep is not None, resume=resume is not None)
-    with _open_folder(sweep, asked, output, resume, clock) as folder:
-        _tell(view, f"results go to {folder.path}", *folder.repairs)
+    with _open_folder(sweep, asked, output, resume, clock, view) as folder:
+        _tell(view, f"results go to {folder.place}", *folder.repairs)
         step = (
             continuation(folder, sweep, asked, resuming) if resume is not None else Continuation(folder.plan)
         )
@@ -200,7 +214,7 @@ def dry_run(
 
 
 def report_sweep(folder: str | Path) -> SweepResult:
-    """What is in a sweep's folder now, without running anything; works while the sweep runs, too."""
+    """What is in a sweep's folder (a path or a URI) now, without running anything; works while it runs, too."""
     return _result(read_sweep(folder), refused=(), interrupted=False)
 
 
@@ -230,14 +244,20 @@ def run_experiment(config: ExperimentConfig, *, simulate_gpus: bool = False) -> 
 
 @contextmanager
 def _open_folder(
-    sweep: SweepConfig | None, asked: RunSettings, output: str | Path, resume: str | Path | None, clock: Clock
+    sweep: SweepConfig | None,
+    asked: RunSettings,
+    output: str | Path,
+    resume: str | Path | None,
+    clock: Clock,
+    view: SweepView,
 ) -> Iterator[SweepFolder]:
     """The sweep's folder: a new one, or the one to resume, put right."""
     if resume is not None:
-        folder = SweepFolder.open(resume, clock)
+        folder = open_sweep(resume, clock, view.message)
     elif sweep is not None:
-        refuse_unpacked(output)
-        folder = SweepFolder.create(output, plan_sweep(sweep), asked, sweep.source, clock)
+        if isinstance(place := parse_place(output), Path):
+            refuse_unpacked(place)
+        folder = create_sweep(output, plan_sweep(sweep), asked, sweep.source, clock, view.message)
     else:
         raise ConfigError("nothing to run: give a sweep, or a folder to resume")
     try:
@@ -246,7 +266,7 @@ def _open_folder(
         raise
     except LlemSweepError as error:
         if folder.settled() or folder.attempts():
-            error.add_note(f"What was finished is kept; go on with --resume {folder.path}")
+            error.add_note(f"What was finished is kept; go on with --resume {shlex.quote(folder.place)}")
         elif resume is None:
             # Nothing was begun: a folder left behind would only be one more to clean up.
             folder.discard()
@@ -303,6 +323,7 @@ def _finish(
     folder.write_summary(result.table)
     event = "ended" if ending is Ending.FINISHED else str(ending)
     folder.journal(event, completed=result.completed, failed=result.failed)
+    folder.flush()
     return result
 
 
@@ -312,21 +333,29 @@ def _result(
     interrupted: bool,
     require_publishable: bool = False,
 ) -> SweepResult:
-    results, failures = tuple(folder.results()), tuple(folder.failures())
-    table = summary_table(folder.plan, results, failures, refused, folder.retried())
+    boards = BoardEnergies()
+    unpublishable: list[str] = []
+
+    def results() -> Iterator[tuple[str, ExperimentResult]]:
+        # One at a time: thousands of results at once would take more memory than everything else in this process.
+        for name, result in folder.results():
+            boards.add(result)
+            if require_publishable and not (result.verdict and result.verdict.publishable):
+                unpublishable.append(name)
+            yield name, result
+
+    table = summary_table(folder.plan, results(), folder.failures(), refused, folder.retried())
+    states = [settled.state for settled in folder.settled().values()]
     return SweepResult(
         folder=folder.path,
         table=table,
-        boards=energy_by_board(results),
-        completed=len(results),
-        failed=sum(1 for settled in folder.settled().values() if settled.state == "failed"),
+        boards=boards.boards(),
+        completed=states.count("completed"),
+        failed=states.count("failed"),
         refused=refused,
         skipped=folder.plan.skipped,
         interrupted=interrupted,
         warnings=folder.plan.warnings,
-        unpublishable=tuple(
-            name
-            for name, result in results
-            if require_publishable and not (result.verdict and result.verdict.publishable)
-        ),
+        unpublishable=tuple(unpublishable),
+        uri=folder.place if folder.place != str(folder.path) else None,
     )

@@ -8,13 +8,16 @@ from typing import NamedTuple
 from llem_sweep.errors import StoreError
 from llem_sweep.harness.verification import Verification, verify
 from llem_sweep.results.verdict import Verdict
+from llem_sweep.store.fetch import LocalCopy, local_copy
+from llem_sweep.store.layout import RESULT, TIMESERIES
 from llem_sweep.store.read import load_result, load_sidecar, result_folders
 
 
 class Verified(NamedTuple):
     """One stored result."""
 
-    folder: Path
+    folder: Path | str
+    """Its folder, a URI in an object store."""
     verification: Verification
 
 
@@ -35,24 +38,28 @@ class VerifyReport(NamedTuple):
 
 
 def verify_results(folder: str | Path) -> VerifyReport:
-    """Compute every energy, doubt and verdict stored in ``folder`` or below again, from the samples alone.
+    """Compute every energy, doubt and verdict in ``folder`` (a path or a URI) or below again, from the samples.
 
     Raises StoreError when there is no such folder or no result in it; what is wrong with a result is in the
     report.
     """
-    top = Path(folder)
-    if not top.is_dir():
-        raise StoreError(f"no folder at {top}: give a sweep's folder, an experiment's, or one above them")
-    places = sorted(result_folders(top))
-    if not places:
-        raise StoreError(f"no result in {top} or below")
-    return VerifyReport(tuple(Verified(place, _verified(place)) for place in places))
+    with local_copy(folder, {RESULT, TIMESERIES}) as copy:
+        if not copy.path.is_dir():
+            raise StoreError(
+                f"no folder at {copy.path}: give a sweep's folder, an experiment's, or one above them"
+            )
+        places = sorted(result_folders(copy.path))
+        if not places:
+            raise StoreError(f"no result in {copy.path} or below")
+        return VerifyReport(tuple(Verified(copy.named(place), _verified(place, copy)) for place in places))
 
 
-def _verified(place: Path) -> Verification:
+def _verified(place: Path, copy: LocalCopy) -> Verification:
     try:
         result = load_result(place)
         return verify(result, load_sidecar(place, result))
     except StoreError as error:
-        because = f"unverified: {error}"
-        return Verification((str(error),), False, Verdict(publishable=False, because=(because,)))
+        problem = copy.told(str(error))
+        return Verification(
+            (problem,), False, Verdict(publishable=False, because=(f"unverified: {problem}",))
+        )

@@ -32,8 +32,8 @@ class Run(NamedTuple):
     """How run_sweep was called."""
 
     sweep: SweepConfig | None
-    output: Path
-    resume: Path | None
+    output: Path | str
+    resume: Path | str | None
     where: Where
     require_publishable: bool = False
     going: Going = Going()
@@ -48,8 +48,8 @@ class FakeLibrary:
         self.loaded: list[tuple[Path, tuple[str, ...]]] = []
         self.runs: list[Run] = []
         self.dry_runs: list[Where] = []
-        self.reports: list[Path] = []
-        self.verified: list[Path] = []
+        self.reports: list[Path | str] = []
+        self.verified: list[Path | str] = []
         self.verify_report = VerifyReport(())
         self.examinations: list[tuple[bool, int | None]] = []
 
@@ -61,8 +61,8 @@ class FakeLibrary:
         self,
         sweep: SweepConfig | None,
         *,
-        output: Path,
-        resume: Path | None,
+        output: Path | str,
+        resume: Path | str | None,
         going: Going,
         where: Where,
         require_publishable: bool,
@@ -82,11 +82,11 @@ class FakeLibrary:
             plan, Admission(plan.experiments, ()), ClusterShape((NodeShape("here", 1, 2.0, "H100"),))
         )
 
-    def report_sweep(self, folder: Path) -> SweepResult:
+    def report_sweep(self, folder: Path | str) -> SweepResult:
         self.reports.append(folder)
         return self.result
 
-    def verify_results(self, folder: Path) -> VerifyReport:
+    def verify_results(self, folder: Path | str) -> VerifyReport:
         self.verified.append(folder)
         return self.verify_report
 
@@ -139,6 +139,25 @@ def test_resuming_needs_no_file_and_checks_one_that_is_given(library: FakeLibrar
         (True, Path("/results/x")),
         (False, Path("/results/x")),
     ]
+
+
+def test_uris_arrive_as_they_are_written(library: FakeLibrary, grid: str) -> None:
+    place = "s3://bucket/runs?region=eu-west-1"
+    assert main([grid, "--output", place], library) == 0
+    assert main(["--resume", place], library) == 0
+    assert main(["report", place], library) == 0
+    assert main(["verify", place], library) == 0
+    assert [(run.output, run.resume) for run in library.runs] == [(place, None), (Path("results"), place)]
+    assert (library.reports, library.verified) == ([place], [place])
+
+
+def test_the_credentials_of_a_uri_are_not_repeated(
+    library: FakeLibrary, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--resume", "s3://key:sesame@bucket/x", "--output", "out"], library) == 2
+    said = capsys.readouterr().err
+    assert "--resume goes on in s3://bucket/x" in said
+    assert "sesame" not in said
 
 
 def test_how_a_folder_is_gone_on_with_arrives(library: FakeLibrary, grid: str) -> None:

@@ -196,6 +196,17 @@ def test_an_interrupted_sweep_says_how_to_go_on(make_sweep_result: MakeResult, p
     assert text.splitlines()[-1] == "/my results/grid"
 
 
+def test_a_sweep_in_an_object_store_is_named_by_its_uri(
+    make_sweep_result: MakeResult, printed: Printed
+) -> None:
+    place = "s3://bucket/runs/grid?region=r"
+    result = make_sweep_result(failed={1: "no"}, pending=[2], interrupted=True)._replace(uri=place)
+    text = printed(summary_report(result, 80), 80)
+    assert f"llem-sweep --resume '{place}'\n" in text
+    assert "s3://bucket/runs/grid/failure1/failure.json?region=r\n" in text
+    assert text.splitlines()[-1] == place
+
+
 def test_the_plan_s_warnings_are_repeated(make_sweep_result: MakeResult, printed: Printed) -> None:
     text = printed(summary_report(make_sweep_result(warnings=["version has no effect: leave it out"]), 140))
     assert "warning: version has no effect: leave it out\n" in text

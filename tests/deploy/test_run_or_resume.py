@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from deploy_files import ROOT
+from object_stores import S3Server, store_at
 
 SCRIPT = ROOT / "deploy" / "run-or-resume.sh"
 
@@ -26,7 +28,7 @@ def program(tmp_path: Path) -> Path:
 def run(program: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["bash", SCRIPT, *map(str, arguments)],
-        env=os.environ | {"PATH": f"{program}:{os.environ['PATH']}"},
+        env=os.environ | {"PATH": f"{program}:{Path(sys.executable).parent}:{os.environ['PATH']}"},
         capture_output=True,
         text=True,
         timeout=30,
@@ -64,7 +66,40 @@ def test_several_sweeps_in_one_folder_are_not_chosen_between(program: Path, tmp_
     assert "2 sweeps" in done.stderr
 
 
-@pytest.mark.parametrize("arguments", [("grid.yaml",), ("grid.yaml", "s3://bucket/results")])
+def test_an_object_store_is_searched_too(program: Path, s3: S3Server) -> None:
+    output = s3.folder().replace("s3://", "s3://AKIAOPEN:sesame@")
+    store = store_at(output)
+    begun = run(program, "grid.yaml", output, "--address", "auto")
+    assert begun.stdout.splitlines() == ["grid.yaml", "--output", output, "--address", "auto"]
+    assert begun.returncode == 1
+    for name in ("grid_1/sweep.yaml", "grid_1/plan.json", "grid_1/n-1/result.json", "above/grid_3/plan.json"):
+        store.put(name, b"")
+    resumed = run(program, "grid.yaml", output, "--address", "auto")
+    assert resumed.stdout.splitlines() == [
+        "--resume",
+        output.replace("/runs?", "/runs/grid_1?"),
+        "--address",
+        "auto",
+    ]
+    store.put("grid_2/plan.json", b"")
+    refused = run(program, "grid.yaml", output)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "2 sweeps" in refused.stderr
+    assert "sesame" not in refused.stderr
+
+
+def test_a_store_that_is_down_begins_nothing(program: Path, s3: S3Server) -> None:
+    output = s3.folder()
+    s3.stop()
+    try:
+        done = run(program, "grid.yaml", output)
+    finally:
+        s3.start()
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "check the URI, the credentials and the network" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [("grid.yaml",), ("grid.yaml", "s4://bucket/results")])
 def test_what_it_can_not_do_is_said(program: Path, arguments: tuple[str, ...]) -> None:
     done = run(program, *arguments)
     assert (done.returncode, done.stdout) == (2, "")

@@ -98,6 +98,7 @@ def test_a_sweep_runs_on_every_board_and_the_second_time_goes_on(programs: Path,
     assert f"\nsweep my grid.yaml --output {output} --quiet --address 192.0.2.7:6379" in text
     assert "ray symmetric-run --address 192.0.2.7:6379 --min-nodes 2 --num-gpus=4" in text
     assert list(output.iterdir()) == [], "nothing of the job is left behind"
+    assert list(programs.parent.rglob(".llem-sweep-job-*")) == []
 
     (output / "grid_2026").mkdir()
     (output / "grid_2026" / "plan.json").touch()

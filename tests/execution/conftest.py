@@ -53,6 +53,9 @@ class ListSink:
     def journal(self, event: str, **fields: object) -> None:
         self.events.append(event)
 
+    def mention(self, event: str, **fields: object) -> None:
+        self.events.append(event)
+
 
 class Script(NamedTuple):
     """What a scripted worker does with an experiment."""

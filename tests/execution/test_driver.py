@@ -7,8 +7,9 @@ import pytest
 from execution.conftest import ONE, TWO, Drive, ListSink, Script, planned
 from factories import make_result
 from llem_sweep.config.sweep import ExecutionConfig
-from llem_sweep.errors import ClusterError
+from llem_sweep.errors import ClusterError, OutputError
 from llem_sweep.execution.driver import Ending
+from llem_sweep.plan.types import PlannedExperiment
 from llem_sweep.results.outcome import Completed, Failed, FailureKind, Outcome, Stage
 from llem_sweep.results.verdict import Verdict
 from llem_sweep.results.warnings import MeasurementWarning, WarningCode
@@ -261,3 +262,55 @@ def test_the_schedule_learns_from_what_completes_and_nothing_from_what_fails(dri
     bench = drive([planned("a", 1), planned("a", 2), planned("b", 1)], script={("b-1", 1): broken})
     assert bench.estimates.recorded == ["a", "a"]
     assert bench.estimates.measured_s("a") == pytest.approx(1.0, abs=0.1)
+
+
+class Log(ListSink):
+    """Writes down when what was handed out and kept; stops working when ``full_at`` is handed out."""
+
+    def __init__(self, full_at: str = "") -> None:
+        super().__init__()
+        self.log: list[str] = []
+        self._full_at = full_at
+
+    def commit(
+        self, experiment: PlannedExperiment, attempt: int, outcome: Outcome, *, final: bool, worker: str
+    ) -> Outcome:
+        self.log.append(f"kept {experiment.experiment_id}")
+        return super().commit(experiment, attempt, outcome, final=final, worker=worker)
+
+    def mention(self, event: str, **fields: object) -> None:
+        if fields["experiment_id"] == self._full_at:
+            raise OutputError("can't write the journal")
+        self.log.append(f"{event} {fields['experiment_id']}")
+
+
+GOES_ON = ["dispatched a-1", "dispatched b-1", "kept a-1", "kept b-1"]
+WAITS = ["dispatched a-1", "kept a-1", "dispatched b-1", "kept b-1"]
+
+
+def test_a_worker_has_its_next_task_before_its_outcome_is_written(drive: Drive) -> None:
+    sink = Log()
+    drive([planned("a"), planned("b")], nodes=(ONE,), sink=sink)
+    assert sink.log == GOES_ON
+
+
+def test_it_waits_where_the_outcome_decides_whether_anything_more_is_begun(drive: Drive) -> None:
+    good = Completed(make_result(verdict=Verdict(publishable=True)), b"")
+    both = {("a-1", 1): Script(outcome=good), ("b-1", 1): Script(outcome=good)}
+    sink = Log()
+    drive([planned("a"), planned("b")], nodes=(ONE,), script=both, sink=sink, require_publishable=True)
+    assert sink.log == WAITS
+
+
+def test_it_waits_after_a_failure_that_may_settle_others(drive: Drive) -> None:
+    broken = Failed(Stage.RUN, FailureKind.ERROR, "boom")
+    sink = Log()
+    drive([planned("a"), planned("b")], nodes=(ONE,), script={("a-1", 1): Script(outcome=broken)}, sink=sink)
+    assert sink.log == WAITS
+
+
+def test_an_outcome_is_written_even_where_the_next_task_can_not_be_handed_out(drive: Drive) -> None:
+    sink = Log(full_at="b-1")
+    with pytest.raises(OutputError, match="journal"):
+        drive([planned("a"), planned("b")], nodes=(ONE,), sink=sink)
+    assert sink.log == ["dispatched a-1", "kept a-1"]

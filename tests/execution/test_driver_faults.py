@@ -236,3 +236,9 @@ def test_a_worker_that_is_alive_without_progress_is_replaced(drive: Drive) -> No
 def test_a_worker_that_never_comes_up_is_tried_again_and_then_given_up(drive: Drive) -> None:
     with pytest.raises(ClusterError, match="did not come up within 600 s"):
         drive([planned("a")], nodes=(ONE,), birth_s=5000.0)
+
+
+def test_an_autoscaler_is_told_no_more_often_than_it_looks(drive: Drive) -> None:
+    bench = drive([planned(f"m{number}") for number in range(60)], nodes=(ONE,))
+    assert bench.clock.monotonic() == pytest.approx(60.0, abs=1.0)
+    assert 2 <= len(bench.pool.wanted) <= 60 / 5 + 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -102,6 +104,20 @@ def test_types_dont_depend_on_what_ran() -> None:
     assert empty.schema == full.schema
     assert empty.schema.field("energy_per_device_j").type == pa.list_(pa.float64())
     assert empty.schema.field("failure_message").type == pa.string()
+
+
+def test_results_are_looked_at_one_at_a_time() -> None:
+    plan = make_plan(3)
+    given: list[weakref.ref[ExperimentResult]] = []
+
+    def results() -> Iterator[tuple[str, ExperimentResult]]:
+        for planned in plan.experiments:
+            assert all(each() is None for each in given[:-1]), "only the last one may still be in memory"
+            one = make_result_of(planned)
+            given.append(weakref.ref(one))
+            yield "f", one
+
+    assert summary_table(plan, results())["status"].to_pylist() == ["completed"] * 3
 
 
 def result(energies_j: tuple[float | None, ...], **fields: Any) -> tuple[str, ExperimentResult]:

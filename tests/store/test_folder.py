@@ -20,7 +20,8 @@ from llem_sweep.plan.types import PlannedExperiment
 from llem_sweep.results.outcome import Completed, Failed, FailureKind, Outcome, Stage
 from llem_sweep.store.folder import SweepFolder
 from llem_sweep.store.read import load_result, load_results
-from llem_sweep.store.records import RunSettings, Settled, read_sweep
+from llem_sweep.store.records import RunSettings, Settled
+from llem_sweep.store.sweeps import read_sweep
 
 
 def completed(planned: PlannedExperiment) -> Completed:
@@ -214,6 +215,17 @@ def test_what_was_committed_but_not_in_place_is_finished(folder: SweepFolder) ->
         assert list(again.settled().values()) == [settled]
         assert list((again.path / ".staging").iterdir()) == []
         assert journal(again)[-1]["event"] == "recovered"
+
+
+def test_what_is_only_mentioned_is_in_the_journal_but_waits_for_the_next_durable_line(
+    folder: SweepFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fdatasync", lambda descriptor: synced.append(len(journal(folder))))
+    folder.mention("dispatched", n=1)
+    assert journal(folder)[-1]["event"] == "dispatched"
+    folder.journal("retry", n=1)
+    assert synced == [len(journal(folder))]
 
 
 def test_a_torn_journal_is_repaired(folder: SweepFolder) -> None:

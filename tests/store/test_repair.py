@@ -16,7 +16,7 @@ from llem_sweep.errors import DamagedError, ResumeError, StoreError
 from llem_sweep.results.outcome import Completed
 from llem_sweep.store.folder import SweepFolder
 from llem_sweep.store.read import check_sidecar, load_result, load_results
-from llem_sweep.store.records import read_sweep
+from llem_sweep.store.sweeps import read_sweep
 
 SAMPLES = b"samples"
 DIGEST = hashlib.sha256(SAMPLES).hexdigest()

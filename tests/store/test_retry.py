@@ -9,7 +9,7 @@ from llem_sweep.clock import SimulatedClock
 from llem_sweep.errors import ResumeError
 from llem_sweep.results.outcome import Completed
 from llem_sweep.store.folder import SweepFolder
-from llem_sweep.store.records import read_sweep
+from llem_sweep.store.sweeps import read_sweep
 
 
 def fail(folder: SweepFolder, number: int, attempts: int = 2) -> str:

@@ -19,6 +19,7 @@ from cyclopts.validators import Number
 from llem_sweep.cli.complaints import print_error, usage_problem
 from llem_sweep.cli.library import Going, Library, Package, Where
 from llem_sweep.errors import LlemSweepError
+from llem_sweep.store.uri import as_given
 
 EXIT_USAGE = 2
 EXIT_ENVIRONMENT = 3
@@ -32,10 +33,18 @@ def _whole(kind: type, tokens: Sequence[Token]) -> int:
     return int(tokens[0].value)
 
 
+def _place(kind: type, tokens: Sequence[Token]) -> Path | str:
+    """A path, or a URI as written."""
+    return as_given(tokens[0].value)
+
+
 _Flag = Parameter(negative="")
 _Grid = Annotated[Path | None, Parameter(help="Sweep file (YAML).")]
 _DryRun = Annotated[bool, _Flag, Parameter(help="Show what would run here, and start nothing.")]
-_Resume = Annotated[Path | None, Parameter(help="Complete this sweep's folder; needs no sweep file.")]
+_Resume = Annotated[
+    Path | str | None,
+    Parameter(converter=_place, help="Complete this sweep's folder (a path or a URI); needs no sweep file."),
+]
 _Extend = Annotated[
     bool,
     _Flag,
@@ -49,7 +58,13 @@ _Accept = Annotated[
     ),
 ]
 _Retry = Annotated[bool, _Flag, Parameter(help="With --resume: run again what has failed.")]
-_Output = Annotated[Path | None, Parameter(help="Where the sweep's folder is made [default: results].")]
+_Output = Annotated[
+    Path | str | None,
+    Parameter(
+        converter=_place,
+        help="Where the sweep's folder is made: a path, or a URI like s3://bucket/folder [default: results].",
+    ),
+]
 _Set = Annotated[
     list[str] | None,
     Parameter(name="--set", negative="", help="Override a field, key=value; repeat it for more."),
@@ -78,7 +93,7 @@ _Publishable = Annotated[
     bool, _Flag, Parameter(help="Fail on the first result that may not be published, and begin nothing more.")
 ]
 _MustBePublishable = Annotated[bool, _Flag, Parameter(help="Fail when any result may not be published.")]
-_Folder = Annotated[Path, Parameter(help="Folder of a sweep.")]
+_Folder = Annotated[Path | str, Parameter(converter=_place, help="Folder of a sweep, a path or a URI.")]
 
 
 def main(tokens: Sequence[str] | None = None, library: Library | None = None) -> int:

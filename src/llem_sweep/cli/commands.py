@@ -21,6 +21,7 @@ from llem_sweep.cli.render_verify import verify_report
 from llem_sweep.clock import SystemClock
 from llem_sweep.errors import ConfigError, Problem
 from llem_sweep.execution.progress import SweepView
+from llem_sweep.store.uri import shown
 
 DEFAULT_OUTPUT = Path("results")
 
@@ -30,8 +31,8 @@ class Request(NamedTuple):
 
     grid: Path | None
     overrides: tuple[str, ...]
-    resume: Path | None
-    output: Path | None
+    resume: Path | str | None
+    output: Path | str | None
     where: Where
     quiet: bool
     verbose: bool
@@ -53,12 +54,12 @@ def check_together(request: Request, *, dry_run: bool) -> None:
     if resume is not None and dry_run:
         problems.append(Problem("--dry-run plans a new sweep: leave --resume out"))
     if resume is not None and request.output is not None:
-        problems.append(Problem(f"--resume goes on in {resume}: leave --output out"))
+        problems.append(Problem(f"--resume goes on in {shown(resume)}: leave --output out"))
     for option, asked in request.going._asdict().items():
         if asked and resume is None:
             problems.append(Problem(f"--{option.replace('_', '-')} goes on in a folder: give --resume DIR"))
     if request.going.extend and resume is not None and grid is None:
-        problems.append(Problem(f"--extend adds to {resume} what a sweep file plans: give that file"))
+        problems.append(Problem(f"--extend adds to {shown(resume)} what a sweep file plans: give that file"))
     if where.address is not None and where.inline:
         problems.append(Problem("--inline uses no cluster: leave --address out"))
     if where.address is not None and where.simulate_gpus is not None:
@@ -98,7 +99,7 @@ def run(library: Library, request: Request) -> int:
     finally:
         view.close()
     if request.quiet:
-        print(printable(str(result.folder)))
+        print(printable(result.place))
     else:
         console = console_on(sys.stdout)
         show(console, summary_report(result, console.width, verbose=request.verbose))
@@ -116,7 +117,7 @@ def plan(library: Library, request: Request) -> int:
     return 0
 
 
-def report(library: Library, folder: Path, *, verbose: bool) -> int:
+def report(library: Library, folder: Path | str, *, verbose: bool) -> int:
     """Show what is in a folder."""
     result = library.report_sweep(folder)
     console = console_on(sys.stdout)
@@ -124,7 +125,7 @@ def report(library: Library, folder: Path, *, verbose: bool) -> int:
     return 0
 
 
-def verify(library: Library, folder: Path, *, require_publishable: bool, verbose: bool) -> int:
+def verify(library: Library, folder: Path | str, *, require_publishable: bool, verbose: bool) -> int:
     """Hold every result in a folder against its samples; returns 0 when all hold (and may be published, if they
     have to)."""
     found = library.verify_results(folder)

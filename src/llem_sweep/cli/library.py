@@ -41,8 +41,8 @@ class Library(Protocol):
         self,
         sweep: SweepConfig | None,
         *,
-        output: Path,
-        resume: Path | None,
+        output: Path | str,
+        resume: Path | str | None,
         going: Going,
         where: Where,
         require_publishable: bool,
@@ -53,10 +53,10 @@ class Library(Protocol):
     def dry_run(self, sweep: SweepConfig, where: Where) -> DryRun:
         """Plan a sweep and hold it against the GPUs there."""
 
-    def report_sweep(self, folder: Path) -> SweepResult:
+    def report_sweep(self, folder: Path | str) -> SweepResult:
         """Read a folder back."""
 
-    def verify_results(self, folder: Path) -> VerifyReport:
+    def verify_results(self, folder: Path | str) -> VerifyReport:
         """Hold every result in a folder against its samples."""
 
     def examine(
@@ -80,8 +80,8 @@ class Package:
         self,
         sweep: SweepConfig | None,
         *,
-        output: Path,
-        resume: Path | None,
+        output: Path | str,
+        resume: Path | str | None,
         going: Going,
         where: Where,
         require_publishable: bool,
@@ -104,12 +104,12 @@ class Package:
 
         return dry_run(sweep, **where._asdict())
 
-    def report_sweep(self, folder: Path) -> SweepResult:
+    def report_sweep(self, folder: Path | str) -> SweepResult:
         from llem_sweep.sweep import report_sweep
 
         return report_sweep(folder)
 
-    def verify_results(self, folder: Path) -> VerifyReport:
+    def verify_results(self, folder: Path | str) -> VerifyReport:
         from llem_sweep.verify import verify_results
 
         return verify_results(folder)

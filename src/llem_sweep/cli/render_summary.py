@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
@@ -17,6 +16,7 @@ from llem_sweep.cli.escape import outside
 from llem_sweep.cli.listing import refused_experiments, skipped_points
 from llem_sweep.cli.wording import UNKNOWN, count, duration, energy, percent, short_model, significant
 from llem_sweep.plan.values import point
+from llem_sweep.store.uri import inside
 
 if TYPE_CHECKING:
     from llem_sweep.plan.efficiency import Efficiency
@@ -52,7 +52,7 @@ def summary_report(result: SweepResult, width: int, *, verbose: bool = False) ->
     yield from _reservations(rows)
     yield Text(_LEGEND, "dim")
     yield experiment_table(rows, wide=width >= WIDE, verbose=verbose)
-    yield from _failures([row for row in rows if row["status"] == "failed"], result.folder, verbose)
+    yield from _failures([row for row in rows if row["status"] == "failed"], result.place, verbose)
     yield from refused_experiments(result.refused, verbose=verbose)
     yield from skipped_points(result.skipped, verbose=verbose)
     if result.boards:
@@ -69,8 +69,8 @@ def summary_report(result: SweepResult, width: int, *, verbose: bool = False) ->
     if result.failed:
         yield Text("Failed experiments stay so on --resume; remove one's folder to run it again.", "dim")
     if result.interrupted:
-        yield outside(f"Run the rest with: llem-sweep --resume {shlex.quote(str(result.folder))}")
-    yield outside(str(result.folder))
+        yield outside(f"Run the rest with: llem-sweep --resume {shlex.quote(result.place)}")
+    yield outside(result.place)
 
 
 def _publishable(rows: Sequence[Row], result: SweepResult) -> Iterator[Text]:
@@ -209,7 +209,7 @@ def _marks(measured_on: str, *, simulated: bool) -> str:
     return f"{kind}, simulated" if simulated and kind != "simulated" else kind
 
 
-def _failures(failed: Sequence[Row], folder: Path, verbose: bool) -> Iterator[RenderableType]:
+def _failures(failed: Sequence[Row], place: str, verbose: bool) -> Iterator[RenderableType]:
     if not failed:
         return
     yield Text("\nFailed", "bold red")
@@ -221,7 +221,7 @@ def _failures(failed: Sequence[Row], folder: Path, verbose: bool) -> Iterator[Re
         for line in lines if verbose else lines[:MESSAGE_LINES]:
             yield outside(f"    {line}")
         if row["folder"]:
-            yield outside(f"    {folder / row['folder'] / 'failure.json'}", "dim")
+            yield outside(f"    {inside(place, row['folder'], 'failure.json')}", "dim")
     if len(failed) > len(shown):
         yield Text(f"  {len(failed) - len(shown):,} more failed; -v shows them", "dim")
 

@@ -16,6 +16,8 @@ from llem_sweep.results.outcome import Failed, FailureKind
 
 BIRTHS = 3
 """Attempts to bring a worker up on a seat before the seat is given up."""
+WANT_EVERY_S = 5.0
+"""How often the cluster is told what is wanted: an autoscaler looks no more often."""
 DOUBT_S = 20.0
 """How long nothing is opened on a node that can't be reached but isn't known to be gone."""
 
@@ -49,6 +51,7 @@ class Crew:
         """Why seats and nodes are no longer there."""
         self._unserved_since_s: dict[Need, float] = {}
         self._wanted: dict[Need, int] = {}
+        self._told_s = float("-inf")
 
     @property
     def idle(self) -> list[str]:
@@ -88,9 +91,11 @@ class Crew:
         return list(moves.end)
 
     def want(self, needs: Mapping[Need, int]) -> None:
-        """Tell the cluster how many workers for each need would find work at once, when that has changed."""
-        if needs != self._wanted:
-            self._wanted = dict(needs)
+        """Tell the cluster how many workers for each need would find work at once, now and then and when that has
+        changed."""
+        now_s = self._clock.monotonic()
+        if needs != self._wanted and now_s - self._told_s >= WANT_EVERY_S:
+            self._wanted, self._told_s = dict(needs), now_s
             self._pool.want(self._wanted)
 
     def ready(self, worker: str) -> None:

@@ -1,7 +1,8 @@
 """The driver: a sequential loop that handles one event per step.
 
 Everything here happens in one thread. The pool does the waiting; the sink has persisted an outcome before the
-driver counts it. An experiment leaves the schedule for good only when the sink has settled it.
+driver counts it. A worker needn't wait for that: it has its next task first. An experiment leaves the schedule for
+good only when the sink has settled it.
 """
 
 from __future__ import annotations
@@ -51,6 +52,9 @@ class Sink(Protocol):
 
     def journal(self, event: str, **fields: object) -> None:
         """Note something that isn't an outcome."""
+
+    def mention(self, event: str, **fields: object) -> None:
+        """Note something without which nothing is lost: it may be forgotten if the machine fails."""
 
 
 class Ending(StrEnum):
@@ -128,6 +132,8 @@ class Driver:
         self._last_cycle: dict[str, int] = {}
         self._pausing: dict[str, Task] = {}
         """Tasks of idle workers that keep a gap before them."""
+        self._refused: set[tuple[object, ...]] = set()
+        """Kinds of worker for which there was nothing to do, and isn't until something happens."""
         self._checked_s = float("-inf")
         self._stop: Ending | None = None
         """Why nothing more is begun, other than the user."""
@@ -138,8 +144,7 @@ class Driver:
         Raises ClusterError when nothing is left that could run what remains.
         """
         while self._flights or (self._waits and not self._stopping):
-            self._staff()
-            self._dispatch()
+            self._occupy()
             event = self._pool.next_event(self._patience_s())
             if event is not None:
                 self._handle(event)
@@ -177,6 +182,11 @@ class Driver:
 
     # Who does what
 
+    def _occupy(self) -> None:
+        """Give work to whoever is free, workers that have to be brought up for it included."""
+        self._staff()
+        self._dispatch()
+
     def _staff(self) -> None:
         if self._stopping:
             return
@@ -195,9 +205,19 @@ class Driver:
                 self._begin(worker, task)
 
     def _take(self, worker: str) -> Task | None:
-        """The task for an idle worker; where its boards are being gathered, only what is over in time."""
+        """The task for an idle worker; where its boards are being gathered, only what is over in time.
+
+        Workers that differ in nothing but their names get the same answer: of many idle ones, one is asked.
+        """
+        seat, within_s = self._crew.fleet.posts[worker].seat, self._crew.within_s(worker)
+        kind = (seat.node, seat.need, self._loaded.get(worker), within_s)
+        if kind in self._refused:
+            return None
         others = [self._view(name) for name in self._crew.fleet.posts if name != worker]
-        return self._schedule.take(self._view(worker), others, within_s=self._crew.within_s(worker))
+        task = self._schedule.take(self._view(worker), others, within_s=within_s)
+        if task is None:
+            self._refused.add(kind)
+        return task
 
     def _view(self, worker: str) -> WorkerView:
         post = self._crew.fleet.posts[worker]
@@ -241,12 +261,14 @@ class Driver:
         self._last_cycle[worker] = task.experiment.cycle
         self._loaded[worker] = key
         self._nodes.begin(worker, task.experiment.experiment_id)
-        self._note("dispatched", task, worker)
+        # Whether it was under way when the machine failed changes nothing: what isn't stored runs again.
+        self._sink.mention("dispatched", **_described(task, worker))
         self._pool.submit(worker, task.experiment, task.attempt)
 
     # What happened
 
     def _handle(self, event: Event) -> None:
+        self._refused.clear()
         match event:
             case Ready(worker, report):
                 self._sink.journal("worker_ready", worker=worker, boards=report.boards, uuids=report.uuids)
@@ -279,20 +301,31 @@ class Driver:
     def _finish(self, worker: str, outcome: Outcome, loading_s: float) -> None:
         flight, neighbours = self._land(worker)
         if isinstance(outcome, Completed):
-            outcome = outcome._replace(result=with_neighbours(outcome.result, neighbours))
             self._learn(flight, worker, loading_s)
-        else:
-            # Whatever fails lets its model go.
-            self._loaded.pop(worker, None)
-        spoiled = self._spoiled(outcome)
-        if spoiled is not None and self._retries.allows(flight.task.experiment.experiment_id, spoiled):
-            self._again(flight.task, worker, spoiled)
-        else:
-            self._settle(flight, worker, outcome)
-        if isinstance(outcome, Failed) and outcome.needs_new_worker:
+            completed = outcome._replace(result=with_neighbours(outcome.result, neighbours))
+            self._complete(flight, worker, completed)
+            return
+        # Whatever fails lets its model go.
+        self._loaded.pop(worker, None)
+        self._settle(flight, worker, outcome)
+        if outcome.needs_new_worker:
             self._replace(worker, outcome.message)
         else:
             self._crew.free(worker)
+
+    def _complete(self, flight: Flight, worker: str, outcome: Completed) -> None:
+        """The worker goes on at once, and measures while this outcome is written; where what it says decides
+        whether anything more is begun, that comes first."""
+        self._crew.free(worker)
+        spoiled = self._spoiled(outcome)
+        if spoiled is not None and self._retries.allows(flight.task.experiment.experiment_id, spoiled):
+            self._again(flight.task, worker, spoiled)
+            return
+        try:
+            if not self._orders.require_publishable:
+                self._occupy()
+        finally:
+            self._settle(flight, worker, outcome)
 
     def _land(self, worker: str) -> tuple[Flight, tuple[str, ...]]:
         """The task that was on a worker, which is on it no longer, and whom it met on the node."""
@@ -306,9 +339,9 @@ class Driver:
         boards = max(1, need_of(flight.task.experiment.config).boards)
         self._tally.ran(TimedRun(self._schedule.load_key(flight.task), boards, took_s, load_s, worker))
 
-    def _spoiled(self, outcome: Outcome) -> Failed | None:
+    def _spoiled(self, outcome: Completed) -> Failed | None:
         """What spoiled a completed experiment from outside, as a failure of this attempt, where that matters."""
-        if self._execution.on_contamination == "keep" or isinstance(outcome, Failed):
+        if self._execution.on_contamination == "keep":
             return None
         breakdown = outcome.result.energy_breakdown
         subtracted = breakdown.baseline_kind if breakdown is not None else None
@@ -404,6 +437,7 @@ class Driver:
         if now_s - self._checked_s < TURN_S:
             return
         self._checked_s = now_s
+        self._refused.clear()
         states = self._pool.states()
         for worker, flight in list(self._flights.items()):
             flown_s = now_s - flight.since_s
@@ -429,9 +463,11 @@ class Driver:
             self._give_up(partial(_asks, need), failure)
 
     def _note(self, event: str, task: Task, worker: str) -> None:
-        self._sink.journal(
-            event, experiment_id=task.experiment.experiment_id, attempt=task.attempt, worker=worker
-        )
+        self._sink.journal(event, **_described(task, worker))
+
+
+def _described(task: Task, worker: str) -> dict[str, object]:
+    return {"experiment_id": task.experiment.experiment_id, "attempt": task.attempt, "worker": worker}
 
 
 def _asks(need: Need, task: Task) -> bool:

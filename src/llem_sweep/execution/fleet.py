@@ -26,6 +26,8 @@ class Post:
 @dataclass
 class _Node:
     shape: NodeShape
+    free: Fraction = Fraction(1)
+    """That no worker has; kept, since it is asked for with every experiment."""
     out_of_service: Fraction = Fraction(0)
     """Held by workers that could not be brought up."""
     draining: bool = False
@@ -48,7 +50,8 @@ class Fleet:
 
     def join(self, shape: NodeShape) -> None:
         """A node is there."""
-        self._nodes[shape.name] = _Node(shape)
+        taken = sum((post.share for post in self.on(shape.name)), Fraction(0))
+        self._nodes[shape.name] = _Node(shape, 1 - taken)
 
     def leave(self, node: str) -> None:
         """A node is gone."""
@@ -74,6 +77,7 @@ class Fleet:
         cpus = _cpus(shape.cpus * float(share) / need.processes)
         seat = Seat(f"{node}/worker{number}", node, need._replace(accelerators=()), cpus, baseline_s)
         self.posts[seat.worker] = Post(seat, share, now_s)
+        self._nodes[node].free -= share
         return seat
 
     def turn(self, worker: str, state: Literal["starting", "idle", "busy"], now_s: float) -> None:
@@ -83,7 +87,9 @@ class Fleet:
 
     def close(self, worker: str) -> None:
         """A worker is gone, and what it had is free."""
-        self.posts.pop(worker, None)
+        post = self.posts.pop(worker, None)
+        if post is not None and post.seat.node in self._nodes:
+            self._nodes[post.seat.node].free += post.share
 
     def withdraw(self, worker: str) -> None:
         """A worker could not be brought up: what it was to have is out of service."""
@@ -99,8 +105,7 @@ class Fleet:
 
     def free(self, node: str) -> Fraction:
         """Part of ``node`` that no worker has."""
-        taken = sum((post.share for post in self.on(node)), self._nodes[node].out_of_service)
-        return 1 - taken
+        return self._nodes[node].free
 
     def on(self, node: str) -> Iterator[Post]:
         """The workers on ``node``."""
@@ -128,7 +133,7 @@ class Fleet:
         """Whether the worker of ``post`` can run ``need``, now or when it is free."""
         node = self._nodes.get(post.seat.node)
         return (
-            post.seat.need == need._replace(accelerators=())
+            post.seat.need == (need._replace(accelerators=()) if need.accelerators else need)
             and node is not None
             and not node.draining
             and is_kind(need, node.shape)

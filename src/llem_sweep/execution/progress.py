@@ -33,6 +33,28 @@ class WorkerState(NamedTuple):
     """Time since it was last heard of; None where it can't fall silent, or was never heard of."""
 
 
+class News:
+    """Which states of a worker, looked at every now and then, are worth telling.
+
+    An experiment that wasn't there at the last look may be over before anybody reads of it, and the driver hears
+    of its end anyway; a worker that goes on doing nothing has said so. Each telling costs a call, and among many
+    workers on few cores far more than that.
+    """
+
+    def __init__(self) -> None:
+        self._seen: str | None = None
+        self._told: tuple[str | None, Phase] | None = None
+
+    def is_in(self, state: WorkerState) -> bool:
+        """Whether ``state``, as it is at this look, is to be told."""
+        here = (state.experiment, state.phase)
+        seen, self._seen = self._seen, state.experiment
+        if here == self._told if state.experiment is None else state.experiment != seen:
+            return False
+        self._told = here
+        return True
+
+
 class FailureNote(NamedTuple):
     """A failure as a person wants to read it."""
 

@@ -11,7 +11,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, Place
 
 from llem_sweep.execution.meeting import Meeting
 from llem_sweep.execution.pool import Finished, Ready, Seat
-from llem_sweep.execution.ray_actor import GpuWorker
+from llem_sweep.execution.ray_actor import GpuWorker, packed, unpacked
 from llem_sweep.execution.worker import Ran, WorkerReport, WorkerSpec
 from llem_sweep.harness.gathering import gathered
 from llem_sweep.plan.types import PlannedExperiment
@@ -47,7 +47,8 @@ class RayWorker:
 
     def run(self, experiment: PlannedExperiment, attempt: int) -> None:
         """Have every process run ``experiment``."""
-        self._call([actor.run.remote(experiment, attempt) for actor in self._actors])
+        task = packed(experiment)
+        self._call([actor.run.remote(task, attempt) for actor in self._actors])
 
     def answered(self, call: Call) -> Ready | Finished | Failed | None:
         """What came of it, once every process has answered; a Failed says that the worker can't be brought up.
@@ -55,7 +56,8 @@ class RayWorker:
         Raises RayError when the process that was called is gone.
         """
         rank = self.pending.pop(call)
-        self._answers[rank] = answer = ray.get(call)
+        received = ray.get(call)
+        self._answers[rank] = answer = received if self._starting else unpacked(received)
         if self.pending:
             if isinstance(answer, Ran) and isinstance(answer.outcome, Failed):
                 self._patience_until_s = time.monotonic() + PATIENCE_S

@@ -103,10 +103,9 @@ class _Round:
 
     def serve(self, need: Need) -> bool:
         """Claim a worker for ``need``, or see to it that there will be one; False when that can't be done now."""
-        fitting = [name for name, post in self._waiting.items() if self._fleet.fits(post, need)]
-        if fitting:
-            # Ready ones first: what is only starting may serve the next turn.
-            del self._waiting[min(fitting, key=lambda name: self._waiting[name].state == "starting")]
+        fitting = (name for name, post in self._waiting.items() if self._fleet.fits(post, need))
+        if (claimed := self._readiest(fitting)) is not None:
+            del self._waiting[claimed]
             return True
         nodes = self.nodes_for(need)
         roomy = [node for node in nodes if self._enough(need, node, self._room.get(node, Fraction(0)))]
@@ -120,6 +119,15 @@ class _Round:
                 self._open(node, need)
                 return True
         return False
+
+    def _readiest(self, fitting: Iterable[str]) -> str | None:
+        """The first that is ready, or else that is starting: it may rather serve the next turn."""
+        starting: str | None = None
+        for name in fitting:
+            if self._waiting[name].state != "starting":
+                return name
+            starting = starting or name
+        return starting
 
     def offer(self, node: str, need: Need, rest_s: RestOf) -> Reservation | None:
         """How soon ``node`` can have room for ``need``, if nothing long begins there."""

@@ -79,9 +79,10 @@ def summary_table(
     For what was refused, ``failure_kind`` and ``failure_message`` say why.
 
     ``results`` and ``failures`` come with the name of their folder, failures oldest first. Failures in ``retried``
-    folders settle nothing: their experiments were to be run again.
+    folders settle nothing: their experiments were to be run again. Of each result only its row is kept, so that
+    ``results`` may be read from disk one at a time.
     """
-    completed = {result.experiment_id: (folder, result) for folder, result in results}
+    completed = {result.experiment_id: _figures(folder, result) for folder, result in results}
     failed: dict[str, list[tuple[str, FailureRecord]]] = {}
     for folder, record in failures:
         failed.setdefault(record.experiment_id, []).append((folder, record))
@@ -89,7 +90,7 @@ def summary_table(
     rows = []
     for planned in plan.by_point:
         key = planned.experiment_id
-        rows.append(_row(planned, completed.get(key), failed.get(key, []), unfit.get(key), retried))
+        rows.append(_row(planned, completed.pop(key, None), failed.get(key, []), unfit.get(key), retried))
     varied = dict.fromkeys(name for planned in plan.experiments for name in planned.varied)
     values = {
         f"config.{name}": [planned.varied.get(name) for planned in plan.by_point]
@@ -104,7 +105,7 @@ def summary_table(
 
 def _row(
     planned: PlannedExperiment,
-    completed: tuple[str, ExperimentResult] | None,
+    completed: Row | None,
     failures: list[tuple[str, FailureRecord]],
     refused: RefusedExperiment | None,
     retried: Collection[str],
@@ -119,9 +120,7 @@ def _row(
         "failed_attempts": len(failures),
     }
     if completed is not None:
-        folder, result = completed
-        figures = flat_row(result)
-        return row | {name: figures[name] for name in _MEASURED} | {"status": "completed", "folder": folder}
+        return row | completed
     if failures:
         folder, record = failures[-1]
         row |= {
@@ -139,6 +138,11 @@ def _row(
             "failure_message": refused.reason,
         }
     return row
+
+
+def _figures(folder: str, result: ExperimentResult) -> Row:
+    figures = flat_row(result)
+    return {name: figures[name] for name in _MEASURED} | {"status": "completed", "folder": folder}
 
 
 class BoardEnergy(NamedTuple):
@@ -165,15 +169,31 @@ def energy_by_board(results: Iterable[tuple[str, ExperimentResult]]) -> tuple[Bo
     A board that both measured and did otherwise (off-board, synthetic) has a row for each: they don't add up to
     a measurement.
     """
-    energies: dict[tuple[str, str, str, bool], list[float | None]] = {}
-    names: dict[str, str] = {}
+    energies = BoardEnergies()
     for _, result in results:
+        energies.add(result)
+    return energies.boards()
+
+
+class BoardEnergies:
+    """What :func:`energy_by_board` sums, one result at a time."""
+
+    def __init__(self) -> None:
+        self._energies_j: dict[tuple[str, str, str, bool], list[float | None]] = {}
+        self._names: dict[str, str] = {}
+
+    def add(self, result: ExperimentResult) -> None:
+        """Count ``result`` in."""
         snapshot = result.environment_snapshot
         for board, energy_j in zip(snapshot.devices, result.energy_per_device_j, strict=True):
-            names.setdefault(board.uuid, board.name)
+            self._names.setdefault(board.uuid, board.name)
             key = (snapshot.node, board.uuid, result.measured_on, board.simulated)
-            energies.setdefault(key, []).append(energy_j)
-    return tuple(_sum(key, names[key[1]], energies[key]) for key in sorted(energies))
+            self._energies_j.setdefault(key, []).append(energy_j)
+
+    def boards(self) -> tuple[BoardEnergy, ...]:
+        """Energy of each board so far, by node and UUID."""
+        energies_j = self._energies_j
+        return tuple(_sum(key, self._names[key[1]], energies_j[key]) for key in sorted(energies_j))
 
 
 def _sum(key: tuple[str, str, str, bool], name: str, energies_j: list[float | None]) -> BoardEnergy:

@@ -60,6 +60,7 @@ COLUMNS = pa.schema(
         pa.field("host_took_s", pa.float64()),
     ]
 )
+_NO_SAMPLES = COLUMNS.empty_table()
 UNASKED = Health(foreign=None)
 """Also what a driver that tells nothing answers: the two are stored alike, and mean the same."""
 _PHASES = [phase.value for phase in Phase]
@@ -84,7 +85,7 @@ def encode_timeseries(
     about = {"estimator": ESTIMATOR_VERSION, "hz": hz, "processes": [_described(evidence)]}
     simulated = any(board.simulated for board in boards)
     if not sum(lengths):
-        return encode_table(COLUMNS.empty_table(), about, simulated=simulated)
+        return encode_table(_NO_SAMPLES, about, simulated=simulated)
     samples = chain.from_iterable(evidence.recordings[name].samples for name in names)
     at_s, devices, phases, readings, healths, hosts = zip(*samples, strict=True)
     read = Reading(*zip(*readings, strict=True))  # type: ignore[arg-type]

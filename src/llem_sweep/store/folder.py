@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,6 +19,7 @@ from llem_sweep.plan.serial import plan_to_json
 from llem_sweep.plan.surroundings import Surroundings, together
 from llem_sweep.plan.types import PlannedExperiment, SweepPlan
 from llem_sweep.redaction import redact
+from llem_sweep.results.experiment import ExperimentResult
 from llem_sweep.results.failure import FailureRecord
 from llem_sweep.results.outcome import Completed, Failed, FailureKind, Outcome, Stage
 from llem_sweep.store import layout
@@ -31,6 +33,7 @@ from llem_sweep.store.atomic import (
 )
 from llem_sweep.store.journal import Journal
 from llem_sweep.store.lock import FolderLock
+from llem_sweep.store.mirror import Mirror, NoMirror
 from llem_sweep.store.records import (
     RunSettings,
     SweepRecords,
@@ -50,11 +53,18 @@ class SweepFolder(SweepRecords):
     """
 
     def __init__(
-        self, path: Path, plan: SweepPlan, settings: RunSettings, lock: FolderLock, clock: Clock
+        self,
+        path: Path,
+        plan: SweepPlan,
+        settings: RunSettings,
+        lock: FolderLock,
+        clock: Clock,
+        mirror: Mirror,
     ) -> None:
         """Use :meth:`create` or :meth:`open`."""
-        super().__init__(path, plan, settings)
+        super().__init__(path, plan, settings, mirror.place(path))
         self._lock = lock
+        self._mirror = mirror
         self._clock = clock
         self._journal = Journal(path / layout.JOURNAL, clock)
         self._labels = layout.model_labels(each.config.model for each in plan.experiments)
@@ -84,18 +94,35 @@ class SweepFolder(SweepRecords):
             undo.callback(shutil.rmtree, path, ignore_errors=True)
             lock = FolderLock(path / layout.LOCK)
             undo.callback(lock.close)
-            try:
-                (path / layout.STAGING).mkdir()
-                write_file(path / layout.SOURCE, _published(source))
-                write_file(path / layout.SETTINGS, _published(settings_to_json(settings)))
-                write_file(path / layout.PLAN, _published(plan_to_json(plan)))
-            except OSError as exc:
-                raise OutputError(cannot_write(path, exc)) from exc
-            except StoreError as exc:
-                raise OutputError(str(exc)) from exc
-            folder = cls(path, plan, settings, lock, clock)
+            folder = cls.fill(path, plan, settings, source, lock, clock, NoMirror())
             undo.pop_all()
         return folder
+
+    @classmethod
+    def fill(
+        cls,
+        path: Path,
+        plan: SweepPlan,
+        settings: RunSettings,
+        source: str,
+        lock: FolderLock,
+        clock: Clock,
+        mirror: Mirror,
+    ) -> Self:
+        """Make the new folder ``path``, which ``lock`` holds, that of ``plan``; ``mirror`` follows it.
+
+        Raises OutputError.
+        """
+        try:
+            (path / layout.STAGING).mkdir()
+            write_file(path / layout.SOURCE, _published(source))
+            write_file(path / layout.SETTINGS, _published(settings_to_json(settings)))
+            write_file(path / layout.PLAN, _published(plan_to_json(plan)))
+        except OSError as exc:
+            raise OutputError(cannot_write(path, exc)) from exc
+        except StoreError as exc:
+            raise OutputError(str(exc)) from exc
+        return cls(path, plan, settings, lock, clock, mirror)
 
     @classmethod
     def open(cls, path: Path | str, clock: Clock | None = None) -> Self:
@@ -108,14 +135,22 @@ class SweepFolder(SweepRecords):
         """
         place = Path(path)
         check_sweep_folder(place)
-        lock = FolderLock(place / layout.LOCK)
+        return cls.continued(place, FolderLock(place / layout.LOCK), clock or SystemClock(), NoMirror())
+
+    @classmethod
+    def continued(cls, path: Path, lock: FolderLock, clock: Clock, mirror: Mirror) -> Self:
+        """The folder ``path``, which ``lock`` holds and ``mirror`` follows; both are closed if this fails.
+
+        Raises as :meth:`open` does.
+        """
         with ExitStack() as undo:
             undo.callback(lock.close)
+            undo.callback(mirror.close)
             try:
-                recovered = recover(place, (layout.RESULT, layout.FAILURE))
+                recovered = recover(path, (layout.RESULT, layout.FAILURE))
             except OSError as exc:
-                raise OutputError(cannot_write(place, exc)) from exc
-            folder = cls(*read_sweep_head(place), lock, clock or SystemClock())
+                raise OutputError(cannot_write(path, exc)) from exc
+            folder = cls(*read_sweep_head(path), lock, clock, mirror)
             undo.callback(folder.close)
             folder.scan(folder._set_aside)
             for name in recovered:
@@ -139,14 +174,21 @@ class SweepFolder(SweepRecords):
             self._note_outcome(
                 "completed", experiment, {"attempt": attempt, "worker": worker, "folder": stored.folder}
             )
+            self._mirror.add_outcome(stored.folder)
             return stored.outcome
         self._record_failure(experiment, attempt, stored, final=final, worker=worker)
         return stored
 
     def journal(self, event: str, **fields: object) -> None:
         """Add a line to the journal, durably. Raises OutputError."""
+        self._mirror.check()
         with self._resumable():
             self._journal.append(event, fields)
+
+    def mention(self, event: str, **fields: object) -> None:
+        """Add a line to the journal that becomes durable with the next durable one. Raises OutputError."""
+        with self._resumable():
+            self._journal.append(event, fields, sync=False)
 
     def extend(self, plan: SweepPlan, source: str) -> str:
         """Put ``plan``, which holds all of the earlier one, in its place; returns the name under which ``source``,
@@ -185,16 +227,24 @@ class SweepFolder(SweepRecords):
         with self._resumable():
             write_parquet(self.path / layout.SUMMARY_PARQUET, table)
             write_csv(self.path / layout.SUMMARY_CSV, table)
+        for name in (layout.SUMMARY_PARQUET, layout.SUMMARY_CSV):
+            self._mirror.add_file(name)
+
+    def flush(self) -> None:
+        """Wait until all is where the sweep is kept, which on local disk it always is. Raises OutputError."""
+        self._mirror.flush()
 
     def close(self) -> None:
         """Let the folder go, for another run. Safe to call twice."""
         self._journal.close()
+        self._mirror.close()
         self._lock.close()
 
     def discard(self) -> None:
         """Remove a folder in which nothing was begun. Raises StoreError when it holds any outcome."""
         if self._settled or self._tried:
-            raise StoreError(f"{self.path} holds results, so it isn't removed")
+            raise StoreError(f"{self.place} holds results, so it isn't removed")
+        self._mirror.discard()
         self.close()
         shutil.rmtree(self.path)
 
@@ -211,6 +261,7 @@ class SweepFolder(SweepRecords):
             kept = set_aside(self.path, name)
         except OSError as exc:
             raise OutputError(cannot_write(self.path / name, exc)) from exc
+        self._mirror.set_aside(name, kept)
         place = kept.relative_to(self.path).as_posix()
         self.journal("damaged", folder=name, reason=reason, kept=place)
         self.repairs += (f"{reason}; kept in {place}, and its experiment runs again",)
@@ -233,12 +284,17 @@ class SweepFolder(SweepRecords):
     def _put(self, name: str, content: bytes) -> None:
         """Create or replace a file of the sweep."""
         write_file(self.path / name, content)
+        self._mirror.put_file(name)
+
+    def _check_sidecar(self, folder: Path, result: ExperimentResult) -> None:
+        if not self._mirror.keeps_sidecar(folder.name):
+            super()._check_sidecar(folder, result)
 
     def _refuse_another(self, experiment_id: str) -> None:
         if experiment_id not in self._planned:
-            raise StoreError(f"{experiment_id} isn't an experiment of {self.path}")
+            raise StoreError(f"{experiment_id} isn't an experiment of {self.place}")
         if (folder := self.completed(experiment_id)) is not None:
-            raise StoreError(f"{experiment_id} has its result in {self.path / folder} already")
+            raise StoreError(f"{experiment_id} has its result in {self.place}, folder {folder}, already")
 
     def _save(self, experiment: PlannedExperiment, outcome: Completed) -> _Saved | Failed:
         result = as_stored(outcome.result, outcome.timeseries_parquet)
@@ -274,6 +330,7 @@ class SweepFolder(SweepRecords):
             mode="json", include={"attempt", "final", "stage", "kind", "message", "worker"}
         )
         self._note_outcome("failed", experiment, {**told, "folder": folder.name})
+        self._mirror.add_outcome(folder.name)
 
     def _note_outcome(self, event: str, experiment: PlannedExperiment, fields: dict[str, object]) -> None:
         """Not synced: the outcome's folder is already, and tells the same."""
@@ -286,7 +343,7 @@ class SweepFolder(SweepRecords):
         try:
             yield
         except (StoreError, OutputError) as exc:
-            raise OutputError(f"{exc}; then go on with --resume {self.path}") from exc
+            raise OutputError(f"{exc}; then go on with --resume {shlex.quote(self.place)}") from exc
 
     def _name(self, experiment: PlannedExperiment, at: datetime) -> str:
         config = experiment.config

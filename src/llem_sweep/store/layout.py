@@ -14,6 +14,16 @@
 │   └── timeseries.parquet
 ├── summary.parquet
 └── summary.csv
+
+In an object store, the same but for what needs renaming, appending or a process:
+
+├── journal/000001-{run}.jsonl, …     the journal, in segments
+└── .lease/{run}.held                 renewed by the run that works on it
+
+While a sweep in an object store is worked on, it is gathered in a folder as above, which holds as well:
+
+├── .run              the name under which this machine holds the lease
+└── .uploaded         experiments' folders that are in the store
 """
 
 from __future__ import annotations
@@ -34,6 +44,10 @@ JOURNAL = "journal.jsonl"
 LOCK = ".lock"
 STAGING = ".staging"
 DAMAGED = ".damaged"
+JOURNAL_SEGMENTS = "journal"
+LEASE = ".lease"
+RUN_TOKEN = ".run"
+UPLOADED = ".uploaded"
 RESULT = "result.json"
 FAILURE = "failure.json"
 TIMESERIES = "timeseries.parquet"

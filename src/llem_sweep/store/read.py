@@ -11,28 +11,24 @@ import pyarrow as pa
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-from llem_sweep.errors import DamagedError, StoreError
+from llem_sweep.errors import DamagedError, OutputError, StoreError
 from llem_sweep.results.columns import Column, FlatTable, Kind, Row
 from llem_sweep.results.experiment import SCHEMA_VERSION, ExperimentResult
 from llem_sweep.results.flatten import flat_table
+from llem_sweep.store.fetch import local_copy
 from llem_sweep.store.layout import DAMAGED, RESULT, STAGING
+from llem_sweep.store.objects import open_store, unreachable
 from llem_sweep.store.tables import arrow_table
+from llem_sweep.store.uri import StoreUri, parse_place
 
 
 def load_result(path: Path | str) -> ExperimentResult:
-    """The result stored at ``path``, a ``result.json`` or the folder that holds one.
+    """The result stored at ``path``, a ``result.json`` or the folder that holds one; a URI may name either.
 
     Raises StoreError when there is none, or it is of another schema version; DamagedError when it is broken.
     """
-    file = Path(path)
-    if file.is_dir():
-        file = file / RESULT
-    try:
-        text = file.read_bytes()
-    except FileNotFoundError as exc:
-        raise StoreError(f"no result at {file}: give a {RESULT} or the folder of an experiment") from exc
-    except OSError as exc:
-        raise StoreError(f"can't read {file}: {exc.strerror or exc}") from exc
+    where = parse_place(path)
+    file, text = _read_local(where) if isinstance(where, Path) else _read_stored(where)
     try:
         return ExperimentResult.model_validate_json(text)
     except ValidationError as exc:
@@ -40,7 +36,7 @@ def load_result(path: Path | str) -> ExperimentResult:
 
 
 def load_results(folder: Path | str) -> pa.Table:
-    """Every result in ``folder`` and below, one row each, in the order of their folders' names.
+    """Every result in ``folder``, a path or a URI, and below, one row each, in the order of their folders' names.
 
     Columns are the fields of :class:`ExperimentResult` (nested ones dotted; energy per device, device UUIDs and
     warning codes as lists), ``config.<field>`` for each configuration field that departs from its default in any
@@ -49,11 +45,12 @@ def load_results(folder: Path | str) -> pa.Table:
 
     Raises StoreError when the folder can't be read or any result in it is broken.
     """
-    top = Path(folder)
-    if not top.is_dir():
-        raise StoreError(f"no folder at {top}: give a sweep's folder or one above it")
-    places = sorted(result_folders(top))
-    flat = flat_table([load_result(place / RESULT) for place in places])
+    with local_copy(folder, {RESULT}) as copy:
+        top = copy.path
+        if not top.is_dir():
+            raise StoreError(f"no folder at {top}: give a sweep's folder or one above it")
+        places = sorted(result_folders(top))
+        flat = flat_table([load_result(place / RESULT) for place in places])
     rows: list[Row] = [
         row | {"folder": place.relative_to(top).as_posix()}
         for row, place in zip(flat.rows, places, strict=True)
@@ -103,11 +100,39 @@ def result_folders(top: Path) -> Iterator[Path]:
             yield Path(place)
 
 
+def _read_local(file: Path) -> tuple[str, bytes]:
+    """A result's file and content, from the file or its folder."""
+    if file.is_dir():
+        file = file / RESULT
+    try:
+        return str(file), file.read_bytes()
+    except FileNotFoundError as exc:
+        raise StoreError(f"no result at {file}: give a {RESULT} or the folder of an experiment") from exc
+    except OSError as exc:
+        raise StoreError(f"can't read {file}: {exc.strerror or exc}") from exc
+
+
+def _read_stored(uri: StoreUri) -> tuple[str, bytes]:
+    """The same from an object store."""
+    file = uri if uri.name == RESULT else uri.below(RESULT)
+    try:
+        folder, _, name = file.path.rpartition("/")
+        return file.shown, open_store(file._replace(path=folder)).get(name)
+    except FileNotFoundError as exc:
+        raise StoreError(
+            f"no result at {file.shown}: give a {RESULT} or the folder of an experiment"
+        ) from exc
+    except OSError as exc:
+        raise StoreError(unreachable(file, exc)) from exc
+    except OutputError as exc:
+        raise StoreError(str(exc)) from exc
+
+
 def _refuse(exc: OSError) -> None:
     raise StoreError(f"can't read {exc.filename}: {exc.strerror}") from exc
 
 
-def _unreadable(file: Path, text: bytes, error: ValidationError) -> StoreError:
+def _unreadable(file: str, text: bytes, error: ValidationError) -> StoreError:
     """What is wrong with a result that doesn't validate."""
     try:
         raw = from_json(text)

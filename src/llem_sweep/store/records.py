@@ -19,6 +19,7 @@ from llem_sweep.results.failure import FailureRecord
 from llem_sweep.results.outcome import FailureKind
 from llem_sweep.store.layout import FAILURE, PARTIAL, PLAN, RESULT, RETRIED, SETTINGS, TIMESERIES
 from llem_sweep.store.read import check_sidecar, load_result
+from llem_sweep.store.uri import retold
 
 
 class RunSettings(NamedTuple):
@@ -43,9 +44,12 @@ class Settled(NamedTuple):
 class SweepRecords:
     """The plan, the settings and every outcome stored in a sweep's folder."""
 
-    def __init__(self, path: Path, plan: SweepPlan, settings: RunSettings) -> None:
+    def __init__(self, path: Path, plan: SweepPlan, settings: RunSettings, place: str | None = None) -> None:
         """Without looking for outcomes: :meth:`scan` does that."""
         self.path = path
+        """The folder on this machine, which for a sweep in an object store is a copy."""
+        self.place = place or str(path)
+        """Where the sweep is kept, as users give it: a path or a URI."""
         self.plan = plan
         self.settings = settings
         self._planned = {experiment.experiment_id for experiment in plan.experiments}
@@ -123,13 +127,15 @@ class SweepRecords:
                 except DamagedError as exc:
                     if damaged is None:
                         raise
-                    damaged(entry.name, str(exc))
+                    damaged(entry.name, self._told(exc))
         except DamagedError as exc:
             raise ResumeError(
-                f"{self.path} is damaged: {exc}; --resume moves that folder aside and runs it again"
+                f"{self.place} is damaged: {self._told(exc)}; --resume moves that folder aside and runs it again"
             ) from exc
         except StoreError as exc:
-            raise ResumeError(f"{self.path} can't be used: {exc}; move that folder away") from exc
+            raise ResumeError(
+                f"{self.place} can't be used: {self._told(exc)}; move that folder away"
+            ) from exc
         for folder, record in sorted(failed, key=lambda each: (each[1].time, each[1].attempt)):
             self.note_failed(record, folder)
 
@@ -137,7 +143,7 @@ class SweepRecords:
         if (entry / RESULT).is_file():
             result = load_result(entry)
             if closely:
-                check_sidecar(entry, result)
+                self._check_sidecar(entry, result)
                 known = surroundings_of(result.environment_snapshot)
                 self._surroundings = together(self._surroundings, known)
             self.note_completed(result.experiment_id, entry.name)
@@ -145,6 +151,12 @@ class SweepRecords:
             failed.append((entry.name, load_failure(entry)))
         elif closely and (left := _left_of_an_outcome(entry)):
             raise DamagedError(f"{entry} holds {left}, but neither {RESULT} nor {FAILURE}")
+
+    def _check_sidecar(self, folder: Path, result: ExperimentResult) -> None:
+        check_sidecar(folder, result)
+
+    def _told(self, error: StoreError) -> str:
+        return retold(str(error), self.path, self.place)
 
     def note_completed(self, experiment_id: str, folder: str) -> None:
         """Count ``folder`` in. Raises StoreError when its experiment is completed already, or not planned."""
@@ -165,12 +177,12 @@ class SweepRecords:
             self._settled.setdefault(record.experiment_id, Settled("failed", folder))
 
 
-def read_sweep(path: Path | str) -> SweepRecords:
-    """The sweep stored at ``path``.
+def read_sweep_folder(path: Path, place: str | None = None) -> SweepRecords:
+    """The sweep in the folder ``path``, which users call ``place``.
 
     Raises ResumeError when ``path`` isn't a sweep's folder, or is damaged.
     """
-    records = SweepRecords(*read_sweep_head(Path(path)))
+    records = SweepRecords(*read_sweep_head(path), place)
     records.scan()
     return records
 

@@ -13,6 +13,7 @@ from llem_sweep.results.experiment import ExperimentResult
 from llem_sweep.results.flatten import config_leaves, departures
 from llem_sweep.store.atomic import cannot_write, commit_folder
 from llem_sweep.store.layout import RESULT, STAGING, TIMESERIES, experiment_folder, model_labels
+from llem_sweep.store.uri import parse_place
 
 
 def save_result(
@@ -26,7 +27,9 @@ def save_result(
 
     Raises StoreError, with nothing left behind and the source untouched.
     """
-    parent = Path(output_dir)
+    parent = parse_place(output_dir)
+    if not isinstance(parent, Path):
+        raise StoreError(f"{parent.shown} isn't a local folder: one result alone is saved in one")
     varied = departures(config_leaves(result.effective_config.config))
     label = model_labels([result.model])[result.model]
     cycle = result.cycle if result.cycle > 1 else None

@@ -1,0 +1,86 @@
+"""What can't be cheaper: Ray's own calls, and the disk's own syncs."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from per_experiment.cost import Cost
+from per_experiment.meters import per_experiment, spent
+
+RESULT_BYTES, SIDECAR_BYTES = 8_200, 5_800
+"""Sizes of the two files of an experiment of this benchmark."""
+
+
+class BareWorker:
+    """An actor that does nothing."""
+
+    def __repr__(self) -> str:
+        return "bare"
+
+    def ready(self) -> None:
+        """Answers once the actor is there."""
+
+    def no_op(self, number: int) -> int:
+        """The least that a call can be."""
+        return number
+
+
+def time_actors(what: str, gpus: int, calls: int) -> Cost:
+    """``calls`` of a method that does nothing, on an actor a GPU, one in flight on each; nothing is persisted."""
+    begun_s = time.perf_counter()
+    make: Any = ray.remote(BareWorker).options(num_cpus=1, num_gpus=1)
+    actors = [make.remote() for _ in range(gpus)]
+    ray.get([actor.ready.remote() for actor in actors])
+    steady_s = time.perf_counter()
+    before = spent("BareWorker")
+    settled_s: list[float] = []
+    left = iter(range(calls))
+    flights: dict[Any, Any] = {
+        actor.no_op.remote(number): actor for actor, number in zip(actors, left, strict=False)
+    }
+    while flights:
+        ready, _ = ray.wait(list(flights), num_returns=1)
+        for call in ready:
+            ray.get(call)
+            settled_s.append(time.perf_counter())
+            actor = flights.pop(call)
+            if (number := next(left, None)) is not None:
+                flights[actor.no_op.remote(number)] = actor
+    cpu = per_experiment(before, spent("BareWorker"), calls)
+    for actor in actors:
+        ray.kill(actor)
+    return Cost(what, settled_s, steady_s, steady_s - begun_s, cpu=cpu)
+
+
+def time_disk(folder: Path, experiments: int = 200) -> float:
+    """Median milliseconds of what durability asks of the disk alone for one experiment.
+
+    A folder with two files of an experiment's sizes, each synced, then moved to its place and both folders synced:
+    no code of ours, and nothing else going on.
+    """
+    folder.mkdir(parents=True)
+    staging = folder / "staging"
+    staging.mkdir()
+    took_s = []
+    for number in range(experiments):
+        begun_s = time.perf_counter()
+        fresh = staging / str(number)
+        fresh.mkdir()
+        for name, size in (("sidecar", SIDECAR_BYTES), ("result", RESULT_BYTES)):
+            with (fresh / name).open("wb") as file:
+                file.write(bytes(size))
+                file.flush()
+                os.fsync(file.fileno())
+        place = fresh.rename(folder / str(number))
+        for synced in (place, folder):
+            descriptor = os.open(synced, os.O_RDONLY | os.O_DIRECTORY)
+            os.fsync(descriptor)
+            os.close(descriptor)
+        took_s.append(time.perf_counter() - begun_s)
+    return 1000 * statistics.median(took_s)
