@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 from llem_sweep import load_result
 from llem_sweep.results.failure import FailureRecord
 from llem_sweep.store.read import check_sidecar
-from llem_sweep.store.records import load_failure, read_sweep
+from llem_sweep.store.records import load_failure
+from llem_sweep.store.sweeps import read_sweep
 
 from .local_cluster import LocalCluster, raylet_pid
 from .processes import Process, using
