@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ DRIVER = Path(__file__).with_name("driver_process.py")
 class LocalCluster:
     """A head without GPUs and worker nodes with simulated ones."""
 
-    def __init__(self, *gpus: int) -> None:
+    def __init__(self, *gpus: int, **system: float) -> None:
+        """One node for each of ``gpus``; ``system`` are settings of Ray's own."""
         # Ray's sockets live here, and a socket's path may have 107 characters at most.
         self.folder = tempfile.mkdtemp(prefix="llem", dir="/tmp")
         self._cluster = Cluster(
@@ -32,7 +34,7 @@ class LocalCluster:
                 "num_cpus": 0,
                 "include_dashboard": False,
                 "temp_dir": self.folder,
-                "_system_config": HEALTH_CHECKS,
+                "_system_config": HEALTH_CHECKS | system,
             },
         )
         self.nodes = [self.add(count) for count in gpus]
@@ -103,3 +105,20 @@ def kill_raylet(node: Any) -> None:
     os.kill(raylet_pid(node), signal.SIGKILL)
     # Its workers end when their parent is gone, which it isn't before somebody has asked how it ended.
     node.all_processes["raylet"][0].process.wait()
+
+
+def drain(cluster: LocalCluster, node: Any, within_s: float = 300.0) -> None:
+    """Announce that a node will be taken away, as a cloud does before it does so."""
+    from ray import _raylet
+    from ray.core.generated import autoscaler_pb2
+
+    raylet: Any = _raylet
+    reasons: Any = autoscaler_pb2
+    client = raylet.GcsClient(address=cluster.address)
+    accepted, why = client.drain_node(
+        node.node_id,
+        reasons.DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION"),
+        "the cloud wants it back",
+        int((time.time() + within_s) * 1000),
+    )
+    assert accepted, why

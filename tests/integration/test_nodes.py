@@ -15,7 +15,7 @@ import pytest
 from llem_sweep import load_result
 
 from .conftest import WriteSweep
-from .local_cluster import LocalCluster, kill_raylet
+from .local_cluster import LocalCluster, drain, kill_raylet
 
 pytestmark = [pytest.mark.integration, pytest.mark.long, pytest.mark.timeout(240)]
 
@@ -94,23 +94,6 @@ def test_a_drained_node_gets_nothing_new(
     node = events[told]["node"]
     assert not [e for e in events[told:] if e["event"] == "dispatched" and e["worker"].startswith(node)]
     assert not list(output.rglob("failure.json")), "what ran there was allowed to finish"
-
-
-def drain(cluster: LocalCluster, node: Any) -> None:
-    """Announce that a node will be taken away, as a cloud does before it does so."""
-    from ray import _raylet
-    from ray.core.generated import autoscaler_pb2
-
-    raylet: Any = _raylet
-    reasons: Any = autoscaler_pb2
-    client = raylet.GcsClient(address=cluster.address)
-    accepted, why = client.drain_node(
-        node.node_id,
-        reasons.DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION"),
-        "the cloud wants it back",
-        int((time.time() + 300) * 1000),
-    )
-    assert accepted, why
 
 
 def _seconds(event: dict[str, Any]) -> float:

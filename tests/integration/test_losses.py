@@ -1,0 +1,96 @@
+"""Workers lost through no fault of their own: the node's memory runs out, or the cloud takes the node back."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llem_sweep import load_result
+
+from .conftest import WriteSweep
+from .local_cluster import LocalCluster, drain, kill_raylet
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+
+CHUNK_BYTES, MARGIN_BYTES, MOST_BYTES = 1 << 28, 3 << 29, 6 << 30
+
+
+def memory() -> tuple[int, int]:
+    """Bytes of this machine's memory: all, and in use."""
+    lines = (line.split() for line in Path("/proc/meminfo").read_text().splitlines())
+    known = {words[0].rstrip(":"): int(words[1]) * 1024 for words in lines}
+    return known["MemTotal"], known["MemTotal"] - known["MemAvailable"]
+
+
+@pytest.fixture
+def cluster() -> Iterator[LocalCluster]:
+    """Two nodes on which workers are ended a little above what the machine has in use now."""
+    total, used = memory()
+    threshold = (used + MARGIN_BYTES) / total
+    cluster = LocalCluster(2, 2, memory_usage_threshold=threshold, memory_monitor_refresh_ms=100)
+    try:
+        yield cluster
+    finally:
+        cluster.close()
+
+
+def journal(output: Path) -> list[dict[str, Any]]:
+    return [
+        json.loads(line) for path in output.rglob("journal.jsonl") for line in path.read_text().splitlines()
+    ]
+
+
+def wait_for(output: Path, event: str, limit_s: float = 60.0) -> dict[str, Any]:
+    deadline_s = time.monotonic() + limit_s
+    while not (found := [each for each in journal(output) if each["event"] == event]):
+        assert time.monotonic() < deadline_s, f"no {event}"
+        time.sleep(0.1)
+    return found[-1]
+
+
+def test_what_a_full_memory_and_a_preempted_node_cost_is_run_again_and_told_apart(
+    cluster: LocalCluster, write_sweep: WriteSweep, tmp_path: Path
+) -> None:
+    total, used = memory()
+    if total - used < 2 * MOST_BYTES:
+        pytest.skip("too little memory is free to fill it up on purpose")
+    grid = write_sweep(
+        energy={"backend": "null"}, synthetic={"run_seconds": 4.0}, sweep={"n": list(range(1, 17))}
+    )
+    output = tmp_path / "out"
+    driver = cluster.drive(grid, output)
+    wait_for(output, "dispatched")
+    time.sleep(1.0)
+    fill_memory_until_a_worker_is_lost(output)
+    wait_for(output, "completed")
+    drain(cluster, cluster.nodes[1], within_s=1.0)
+    node = wait_for(output, "node_draining")["node"]
+    kill_raylet(cluster.nodes.pop())
+    text, _ = driver.communicate(timeout=120)
+    assert driver.returncode == 0, text
+    found = Counter(load_result(path).experiment_id for path in output.rglob("result.json"))
+    assert len(found) == 16
+    assert max(found.values()) == 1
+    failures = [json.loads(path.read_text()) for path in output.rglob("failure.json")]
+    kinds = Counter(failure["kind"] for failure in failures)
+    print(kinds)
+    assert kinds.keys() == {"host_memory", "node_lost"}
+    assert all(
+        failure["worker"].startswith(f"{node}/") for failure in failures if failure["kind"] == "node_lost"
+    )
+    full = next(failure for failure in failures if failure["kind"] == "host_memory")
+    assert "low on memory" in full["message"]
+
+
+def fill_memory_until_a_worker_is_lost(output: Path) -> None:
+    held: list[bytearray] = []
+    while not [event for event in journal(output) if event["event"] == "worker_lost"]:
+        assert len(held) * CHUNK_BYTES < MOST_BYTES, "nobody was ended for want of memory"
+        held.append(bytearray(b"x") * CHUNK_BYTES)
+        time.sleep(0.3)
