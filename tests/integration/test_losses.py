@@ -16,7 +16,7 @@ from llem_sweep import load_result
 from .conftest import WriteSweep
 from .local_cluster import LocalCluster, drain, kill_raylet
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.integration, pytest.mark.long, pytest.mark.timeout(180)]
 
 CHUNK_BYTES, MARGIN_BYTES, MOST_BYTES = 1 << 28, 3 << 29, 6 << 30
 
