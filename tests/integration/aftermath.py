@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 
 from llem_sweep import load_result
 from llem_sweep.results.failure import FailureRecord
+from llem_sweep.results.outcome import FailureKind
 from llem_sweep.store.read import check_sidecar
 from llem_sweep.store.records import load_failure
 from llem_sweep.store.sweeps import read_sweep
@@ -17,6 +22,9 @@ from llem_sweep.store.sweeps import read_sweep
 from .local_cluster import LocalCluster, raylet_pid
 from .processes import Process, using
 
+ASKED_ANEW = Path(__file__).with_name("asked_anew.py")
+EXPECTED = {FailureKind.TIMEOUT, FailureKind.WORKER_LOST, FailureKind.NODE_LOST, FailureKind.SAVE_FAILED}
+"""Why experiments may have failed for good where nothing but our faults befell them."""
 SETTLE_S = 30.0
 """How long processes may take to end after the sweep has."""
 
@@ -37,6 +45,7 @@ def check_folder(folder: Path) -> Counter[str]:
             if record.final:
                 assert record.experiment_id not in final, "given up twice"
                 assert record.message, "a failure says why"
+                assert record.kind in EXPECTED, f"{record.kind}: {record.message}"
                 final[record.experiment_id] = record
             continue
         assert names == {"result.json", "timeseries.parquet"}, names
@@ -50,16 +59,29 @@ def check_folder(folder: Path) -> Counter[str]:
     assert completed.keys() | final.keys() == planned
     outcomes = Counter({"completed": len(completed)})
     outcomes.update(f"failed: {record.kind}" for record in final.values())
+    for line in (folder / "journal.jsonl").read_text().splitlines():
+        json.loads(line)
     _check_summary(folder, dict.fromkeys(completed, "completed") | dict.fromkeys(final, "failed"))
     return outcomes
 
 
 def check_cluster(cluster: LocalCluster, gpus: int) -> None:
-    """No process of the sweep stays, no process of a node that was killed, and every board is free again."""
+    """No process of the sweep stays, no process of a node that was killed, no actor, and every board is free."""
     deadline_s = time.monotonic() + SETTLE_S
-    while (left := leftovers(cluster)) or cluster.free_gpus() != gpus:
-        assert time.monotonic() < deadline_s, f"{cluster.free_gpus()} of {gpus} GPUs are free; left: {left}"
+    while left := leftovers(cluster):
+        assert time.monotonic() < deadline_s, f"left: {left}"
         time.sleep(0.2)
+    wanted = {"nodes": len(cluster.all_nodes), "gpus": gpus, "free": gpus, "actors": []}
+    while (told := asked_anew(cluster)) != wanted:
+        assert time.monotonic() < deadline_s, f"{told}, not {wanted}"
+
+
+def asked_anew(cluster: LocalCluster) -> dict[str, Any]:
+    """What the cluster tells a process that has nothing to do with the sweep; see :data:`ASKED_ANEW`."""
+    command = [sys.executable, str(ASKED_ANEW), cluster.address]
+    told = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=60.0).stdout
+    found: dict[str, Any] = json.loads(told.splitlines()[-1])
+    return found
 
 
 def leftovers(cluster: LocalCluster) -> list[Process]:

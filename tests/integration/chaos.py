@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import resource
 import signal
 import time
 from collections import Counter
@@ -18,13 +17,14 @@ import yaml
 from llem_sweep.results.outcome import FailureKind
 from llem_sweep.store.records import load_failure
 
+from .disk import Disk
 from .local_cluster import LocalCluster, kill_raylet, raylet_pid
 from .processes import Process, children
 
 NODES, GPUS = 3, 2
 STALL_S = 3.0
 """Limit on an experiment without progress, small so that what hangs is found soon."""
-RUN_S = 0.4
+RUN_S = 0.3
 QUIET_S = 120.0
 """A sweep that settles nothing for so long has stopped for good."""
 CUT_SHORT = 3
@@ -38,7 +38,7 @@ class Kind(StrEnum):
     WORKER = "worker killed"
     RAYLET = "raylet killed, a new node joins"
     HANG = "worker process stopped for good"
-    STORE = "nothing can be written for a while"
+    STORE = "disk full for a while"
 
 
 class Inside(StrEnum):
@@ -66,8 +66,9 @@ class Storm(NamedTuple):
     faults: Counter[str]
     """How many of each kind took place."""
     resumes: int
+    stopped: int
+    """Resumes of a sweep that had stopped by itself, with exit code 3."""
     wall_s: float
-    output: Path
 
 
 def plan_faults(seed: int, count: int, experiments: int) -> list[Fault]:
@@ -77,7 +78,7 @@ def plan_faults(seed: int, count: int, experiments: int) -> list[Fault]:
     dice.shuffle(kinds)
     moments = sorted(dice.sample(range(1, experiments - experiments // 10), count))
     return [
-        Fault(kind, moment, dice.uniform(0.0, 0.5), dice.random(), dice.uniform(0.5, 2.0))
+        Fault(kind, moment, dice.uniform(0.0, 0.5), dice.random(), dice.uniform(0.5, 3.0))
         for kind, moment in zip(kinds, moments, strict=True)
     ]
 
@@ -112,11 +113,15 @@ def write_grid(path: Path, seed: int, experiments: int, inside: Counter[str]) ->
 class Chaos:
     """A sweep that is driven to its end whatever is done to it."""
 
-    def __init__(self, cluster: LocalCluster, grid: Path, output: Path) -> None:
+    def __init__(self, cluster: LocalCluster, grid: Path, disk: Disk, **environ: str) -> None:
+        """Begin the sweep of ``grid`` on ``disk``; its drivers get ``environ``."""
         self._cluster = cluster
-        self._output = output
-        self._driver = cluster.drive(grid, output)
+        self._disk = disk
+        self._environ = environ
+        self._output = disk.folder
+        self._driver = cluster.drive(grid, disk.folder, **environ)
         self._resumes = 0
+        self._stopped = 0
         self._done: Counter[str] = Counter()
         self._ended = False
 
@@ -131,25 +136,32 @@ class Chaos:
                 self._done[fault.kind] += 1
         self._wait(lambda: False)
         self._done.update(self._inside())
-        return Storm(self._done, self._resumes, time.monotonic() - begin_s, self._output)
+        return Storm(self._done, self._resumes, self._stopped, time.monotonic() - begin_s)
 
     def _wait(self, true: Callable[[], bool]) -> bool:
         """Until it is true, resuming where a driver stopped; False when the sweep ended before."""
         settled, since_s = -1, time.monotonic()
         while not self._ended and not true():
-            code = self._driver.poll()
-            if code is not None:
-                text, _ = self._driver.communicate()
-                # An error that nobody caught ends a process with 1, too.
-                self._ended = code in (0, 1) and text.splitlines()[-1].startswith("completed ")
-                assert self._ended or code == CUT_SHORT, f"the driver ended with {code}:\n{text}"
-                if not self._ended:
-                    self._resume()
+            self._look()
             if (now := self._settled()) != settled:
                 settled, since_s = now, time.monotonic()
             assert time.monotonic() - since_s < QUIET_S, f"nothing was settled for {QUIET_S:g} s"
             time.sleep(0.05)
         return not self._ended
+
+    def _look(self) -> None:
+        """Resume the sweep where its driver has stopped before the end."""
+        code = self._driver.poll()
+        if code is None or self._ended:
+            return
+        text, _ = self._driver.communicate()
+        # An error that nobody caught ends a process with 1, too; Ray may have said something after our last line.
+        told = any(line.startswith("completed ") for line in text.splitlines())
+        self._ended = code in (0, 1) and told
+        assert self._ended or code == CUT_SHORT, f"the driver ended with {code}:\n{text}"
+        if not self._ended:
+            self._stopped += 1
+            self._resume()
 
     def _strike(self, fault: Fault) -> bool:
         """Whether there was something to hit."""
@@ -173,22 +185,22 @@ class Chaos:
         return True
 
     def _shut(self, length_s: float) -> bool:
-        """Nothing can be written to any file by the driver, as on a full disk."""
-        pid = self._driver.pid
+        """Keep the disk full, whatever the sweep lets go of meanwhile; a resume finds it full, too."""
+        deadline_s = time.monotonic() + length_s
         try:
-            _, most = resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
-            time.sleep(length_s)
-            resource.prlimit(pid, resource.RLIMIT_FSIZE, (most, most))
-        except ProcessLookupError:
-            # It has stopped meanwhile, which is one of the two right things to do.
-            return self._driver.poll() is not None
+            while time.monotonic() < deadline_s:
+                self._disk.fill(self._driver.pid)
+                self._look()
+                time.sleep(0.05)
+        finally:
+            self._disk.free(self._driver.pid)
         return True
 
     def _resume(self) -> None:
         self._resumes += 1
         folders = list(self._output.glob("*"))
         assert len(folders) == 1, folders
-        self._driver = self._cluster.drive("--resume", folders[0])
+        self._driver = self._cluster.drive("--resume", folders[0], **self._environ)
 
     def _settled(self) -> int:
         """Outcomes so far; failed attempts that were tried again count too."""

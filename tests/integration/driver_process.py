@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 
 import ray
 
 from llem_sweep import LlemSweepError, load_sweep, run_sweep
+from llem_sweep.execution import limits
 from llem_sweep.execution.progress import FailureNote
 from llem_sweep.sweep import SilentView
+
+SILENCE = "LLEM_TEST_SILENCE_S"
+"""How long a worker may be silent, where a test can't wait for as long as everybody."""
 
 
 class Printing(SilentView):
@@ -21,6 +26,8 @@ class Printing(SilentView):
 
 
 def main(address: str, first: str, second: str) -> int:
+    if (silence_s := os.environ.get(SILENCE)) is not None:
+        limits.LEAST_SILENCE_S = float(silence_s)
     ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     try:
         if first == "--resume":

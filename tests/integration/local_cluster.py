@@ -62,11 +62,6 @@ class LocalCluster:
         process.wait()
         self._headless = True
 
-    def free_gpus(self) -> float:
-        """Boards of the nodes that stand that nobody holds."""
-        free: Callable[[], dict[str, float]] = self._cluster.global_state.available_resources
-        return free().get("GPU", 0.0)
-
     def drive(self, *arguments: object, **environ: str) -> subprocess.Popen[str]:
         """Run a sweep on the cluster, in a process of its own; see :data:`DRIVER` for the arguments."""
         command = [sys.executable, str(DRIVER), self.address, *map(str, arguments)]
