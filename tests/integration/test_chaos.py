@@ -15,7 +15,7 @@ from .disk import Disk, small_disk
 from .driver_process import SILENCE
 from .local_cluster import LocalCluster
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.integration, pytest.mark.long, pytest.mark.timeout(240)]
 
 EXPERIMENTS = 30
 FAULTS = 5
