@@ -1,9 +1,9 @@
 """Sweeps on three local nodes of two simulated GPUs each, while drivers, workers and nodes are killed at random.
 
 Sweeps of 200 experiments get their share of the faults, each from a seed of its own, until enough faults took
-place. Once a sweep has ended: every experiment ended exactly once, completed or failed with a reason; every folder
-is whole, sidecars held against their digests; the summary agrees; no process stays and no GPU stays held. Where any
-of that isn't so, what the sweep left is kept and the exit code is 1.
+place. Once a sweep has ended: every experiment ended exactly once, completed or failed with a reason; each folder
+is whole, sidecars held against their digests; the summary agrees; no process stays and no GPU stays held. Where
+any of that isn't so, what the sweep left is kept and the exit code is 1.
 
     python benchmarks/chaos.py
     python benchmarks/chaos.py --seed 7 --faults 1
