@@ -32,7 +32,7 @@ from llem_sweep import LlemSweepError
 
 EXPERIMENTS = 200
 FAULTS = 100
-OUTSIDE = 25
+OUTSIDE = 32
 """Faults from outside, for each sweep; what experiments do to themselves comes on top."""
 INSIDE: Counter[str] = Counter({Inside.HANG: 2, Inside.DIE: 2})
 

@@ -19,7 +19,7 @@ from llem_sweep.store.records import load_failure
 
 from .disk import Disk
 from .local_cluster import LocalCluster, kill_raylet, raylet_pid
-from .processes import Process, children
+from .processes import Process, children, processes
 
 NODES, GPUS = 3, 2
 STALL_S = 3.0
@@ -27,6 +27,8 @@ STALL_S = 3.0
 RUN_S = 0.3
 QUIET_S = 120.0
 """A sweep that settles nothing for so long has stopped for good."""
+WORKER, MEASURES = "GpuWorker", "GpuWorker.run"
+"""What Ray calls the process of a worker, and one that has an experiment."""
 CUT_SHORT = 3
 """Exit code of a sweep that has to be resumed."""
 
@@ -37,7 +39,7 @@ class Kind(StrEnum):
     DRIVER = "driver killed, then resumed"
     WORKER = "worker killed"
     RAYLET = "raylet killed, a new node joins"
-    HANG = "worker process stopped for good"
+    HANG = "measuring worker stopped for good"
     STORE = "disk full for a while"
 
 
@@ -175,16 +177,29 @@ class Chaos:
             self._cluster.nodes.remove(node)
             self._cluster.nodes.append(self._cluster.add(GPUS))
         elif fault.kind is Kind.STORE:
-            return self._shut(fault.length_s)
+            self._shut(fault.length_s)
+        elif fault.kind is Kind.WORKER:
+            return self._signal(fault, WORKER, signal.SIGKILL) is not None
         else:
-            workers = self._workers()
-            if not workers:
-                return False
-            stop = signal.SIGKILL if fault.kind is Kind.WORKER else signal.SIGSTOP
-            os.kill(self._pick(workers, fault).pid, stop)
+            stopped = self._signal(fault, MEASURES, signal.SIGSTOP)
+            # The next fault would end most of them before they are found to hang.
+            self._wait(lambda: stopped is None or not _is_stopped(stopped))
+            return stopped is not None
         return True
 
-    def _shut(self, length_s: float) -> bool:
+    def _signal(self, fault: Fault, what: str, number: signal.Signals) -> int | None:
+        """Send a signal to a worker that ``what`` describes; its process id, where there was one to hit."""
+        workers = self._workers(what)
+        if not workers:
+            return None
+        struck = self._pick(workers, fault).pid
+        try:
+            os.kill(struck, number)
+        except ProcessLookupError:
+            return None
+        return int(struck)
+
+    def _shut(self, length_s: float) -> None:
         """Keep the disk full, whatever the sweep lets go of meanwhile; a resume finds it full, too."""
         deadline_s = time.monotonic() + length_s
         try:
@@ -194,7 +209,6 @@ class Chaos:
                 time.sleep(0.05)
         finally:
             self._disk.free(self._driver.pid)
-        return True
 
     def _resume(self) -> None:
         self._resumes += 1
@@ -208,10 +222,10 @@ class Chaos:
             1 for _ in self._output.glob("*/*/failure.json")
         )
 
-    def _workers(self, limit_s: float = 30.0) -> list[Process]:
-        """Processes of workers, waiting for the first."""
+    def _workers(self, what: str, limit_s: float = 30.0) -> list[Process]:
+        """Processes of workers that ``what`` describes, waiting for the first."""
         deadline_s = time.monotonic() + limit_s
-        while not (found := list(self._living())):
+        while not (found := [each for each in self._living() if what in each.command]):
             if time.monotonic() > deadline_s or self._driver.poll() is not None:
                 break
             time.sleep(0.05)
@@ -220,7 +234,7 @@ class Chaos:
     def _living(self) -> Iterator[Process]:
         for node in self._cluster.nodes:
             for child in children(raylet_pid(node)):
-                if "GpuWorker" in child.command and child.state != "T":
+                if WORKER in child.command and child.state != "T":
                     yield child
 
     @staticmethod
@@ -238,3 +252,7 @@ class Chaos:
             elif does == "die" and record.kind is FailureKind.WORKER_LOST and record.attempt == 1:
                 struck[Inside.DIE] += 1
         return struck
+
+
+def _is_stopped(pid: int) -> bool:
+    return any(each.pid == pid and each.state == "T" for each in processes())
