@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -18,12 +19,15 @@ from llem_sweep.results.outcome import FailureKind
 from llem_sweep.store.records import load_failure
 
 from .disk import Disk
+from .driver_process import SILENCE
 from .local_cluster import LocalCluster, kill_raylet, raylet_pid
 from .processes import Process, children, processes
 
 NODES, GPUS = 3, 2
 STALL_S = 3.0
 """Limit on an experiment without progress, small so that what hangs is found soon."""
+SILENCE_S = 6.0
+"""How long a worker may be silent: with the usual half a minute a sweep would be over before the next fault."""
 RUN_S = 0.3
 QUIET_S = 120.0
 """A sweep that settles nothing for so long has stopped for good."""
@@ -115,13 +119,12 @@ def write_grid(path: Path, seed: int, experiments: int, inside: Counter[str]) ->
 class Chaos:
     """A sweep that is driven to its end whatever is done to it."""
 
-    def __init__(self, cluster: LocalCluster, grid: Path, disk: Disk, **environ: str) -> None:
-        """Begin the sweep of ``grid`` on ``disk``; its drivers get ``environ``."""
+    def __init__(self, cluster: LocalCluster, grid: Path, disk: Disk) -> None:
+        """Begin the sweep of ``grid`` on ``disk``."""
         self._cluster = cluster
         self._disk = disk
-        self._environ = environ
         self._output = disk.folder
-        self._driver = cluster.drive(grid, disk.folder, **environ)
+        self._driver = self._drive(grid, disk.folder)
         self._resumes = 0
         self._stopped = 0
         self._done: Counter[str] = Counter()
@@ -214,7 +217,10 @@ class Chaos:
         self._resumes += 1
         folders = list(self._output.glob("*"))
         assert len(folders) == 1, folders
-        self._driver = self._cluster.drive("--resume", folders[0], **self._environ)
+        self._driver = self._drive("--resume", folders[0])
+
+    def _drive(self, *arguments: object) -> subprocess.Popen[str]:
+        return self._cluster.drive(*arguments, **{SILENCE: str(SILENCE_S)})
 
     def _settled(self) -> int:
         """Outcomes so far; failed attempts that were tried again count too."""

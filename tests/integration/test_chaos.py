@@ -12,7 +12,6 @@ import pytest
 from .aftermath import check_cluster, check_folder
 from .chaos import GPUS, NODES, Chaos, Inside, Kind, plan_faults, write_grid
 from .disk import Disk, small_disk
-from .driver_process import SILENCE
 from .local_cluster import LocalCluster
 
 pytestmark = [pytest.mark.integration, pytest.mark.long, pytest.mark.timeout(240)]
@@ -48,7 +47,7 @@ def test_whatever_is_done_to_a_sweep_each_experiment_ends_once_and_nothing_is_le
     print(f"seed {seed}")
     grid = tmp_path / "grid.yaml"
     write_grid(grid, seed, EXPERIMENTS, Counter({Inside.HANG: 1, Inside.DIE: 1}))
-    storm = Chaos(cluster, grid, disk, **{SILENCE: "8"}).run(plan_faults(seed, FAULTS, EXPERIMENTS))
+    storm = Chaos(cluster, grid, disk).run(plan_faults(seed, FAULTS, EXPERIMENTS))
     (folder,) = disk.folder.iterdir()
     outcomes = check_folder(folder)
     check_cluster(cluster, NODES * GPUS)
