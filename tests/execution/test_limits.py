@@ -25,6 +25,8 @@ LIMITS = ExecutionConfig(experiment_timeout_seconds=1000.0, stall_timeout_second
         (AT_WORK._replace(silent_s=41.0, phase=Phase.LOAD), 500.0, "not heard of for 41 s, limit 40 s"),
         (BEFORE, 500.0, None),
         (BEFORE._replace(silent_s=41.0), 41.0, "not heard of for 41 s, limit 40 s; phase: idle"),
+        (BEFORE._replace(silent_s=500.0), 1.0, None),
+        (AT_WORK._replace(silent_s=500.0, active_s=5000.0, stalled_s=500.0), 1.0, None),
         (BEFORE, 1001.0, "no sign of life for 1001 s"),
         (None, 500.0, None),
         (None, 1001.0, "no sign of life for 1001 s"),

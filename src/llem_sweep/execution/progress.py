@@ -30,7 +30,7 @@ class WorkerState(NamedTuple):
     temperature_c: float | None = None
     """Of its hottest board."""
     silent_s: float | None = None
-    """Time since it was last heard of; None where it can't fall silent, or was never heard of."""
+    """Time since it was last heard of, or brought up; None where it can't fall silent, or nobody can be heard."""
 
 
 class News:

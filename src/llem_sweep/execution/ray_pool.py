@@ -176,9 +176,15 @@ class RayPool:
     def _state(self, name: str) -> WorkerState:
         heard = [self._heard[member] for member in self._workers[name].members if member in self._heard]
         if not heard:
-            return WorkerState(name, "starting")
+            return WorkerState(name, "starting", silent_s=self._unheard_s(name))
         aged = [_aged(state, age_s + time.monotonic() - self._heard_s) for state, age_s in heard]
         return together(name, aged)
+
+    def _unheard_s(self, name: str) -> float | None:
+        """How long a worker of which nothing was ever heard had been there at the board's last answer."""
+        if self._deaf:
+            return None
+        return max(0.0, self._heard_s - self._workers[name].since_s)
 
 
 def together(name: str, states: list[WorkerState]) -> WorkerState:

@@ -28,6 +28,7 @@ class RayWorker:
     def __init__(self, seat: Seat, node_id: str, sweep: str, board: Any, *, simulated: bool) -> None:
         self.seat = seat
         self.node_id = node_id
+        self.since_s = time.monotonic()
         self.members = member_names(seat)
         """Name of each process, by rank."""
         self.log_paths: tuple[str, ...] = ()
