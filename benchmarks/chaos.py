@@ -50,7 +50,7 @@ def weather(seed: int) -> Ended:
 
     Raises AssertionError or LlemSweepError where something isn't right, with what the sweep left kept.
     """
-    folder = Path(tempfile.mkdtemp(prefix="chaos"))
+    folder = Path(tempfile.mkdtemp(prefix="broken-sweep-"))
     cluster = LocalCluster(*[GPUS] * NODES)
     try:
         with small_disk(folder) as disk:
