@@ -71,6 +71,7 @@ def _through(cluster: LocalCluster, seed: int, grid: Path, disk: Disk) -> Ended:
     storm = Chaos(cluster, grid, disk).run(plan_faults(seed, OUTSIDE, EXPERIMENTS))
     (sweep,) = disk.folder.iterdir()
     outcomes = check_folder(sweep)
+    storm.check(outcomes)
     check_cluster(cluster, NODES * GPUS)
     return Ended(seed, storm, outcomes)
 

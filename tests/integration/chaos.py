@@ -76,6 +76,15 @@ class Storm(NamedTuple):
     """Resumes of a sweep that had stopped by itself, with exit code 3."""
     wall_s: float
 
+    def check(self, outcomes: Counter[str]) -> None:
+        """Nothing was taken for hung that wasn't; some that hung may have been ended by another fault.
+
+        Raises AssertionError.
+        """
+        hung = self.faults[Kind.HANG] + self.faults[Inside.HANG]
+        timeouts = outcomes[f"failed: {FailureKind.TIMEOUT}"]
+        assert timeouts <= hung, f"{timeouts} timeouts, but only {hung} were made to hang"
+
 
 def plan_faults(seed: int, count: int, experiments: int) -> list[Fault]:
     """``count`` faults spread over a sweep; every kind comes up about as often.

@@ -52,5 +52,6 @@ def test_whatever_is_done_to_a_sweep_each_experiment_ends_once_and_nothing_is_le
     outcomes = check_folder(folder)
     check_cluster(cluster, NODES * GPUS)
     print(storm, outcomes)
+    storm.check(outcomes)
     assert outcomes["completed"] >= EXPERIMENTS - 2 * FAULTS
     assert storm.faults.total() >= FAULTS
