@@ -13,7 +13,7 @@ from .aftermath import check_cluster, check_folder
 from .chaos import GPUS, NODES, Chaos, Inside, Kind, plan_faults, write_grid
 from .local_cluster import LocalCluster
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.integration, pytest.mark.long, pytest.mark.timeout(240)]
 
 EXPERIMENTS = 30
 FAULTS = 5
