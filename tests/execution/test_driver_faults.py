@@ -30,8 +30,9 @@ def kinds(bench: Bench) -> dict[str, FailureKind | None]:
     }
 
 
-def test_an_experiment_that_kills_its_worker_twice_is_set_aside(drive: Drive) -> None:
-    script = {("a-1", attempt): Script(lose=FailureKind.WORKER_LOST) for attempt in range(1, 9)}
+@pytest.mark.parametrize("second", [FailureKind.WORKER_LOST, FailureKind.HOST_MEMORY])
+def test_an_experiment_that_kills_its_worker_twice_is_set_aside(drive: Drive, second: FailureKind) -> None:
+    script = {("a-1", 1): Script(lose=FailureKind.WORKER_LOST), ("a-1", 2): Script(lose=second)}
     execution = ExecutionConfig.model_validate(FIXED | {"max_retries": 7})
     bench = drive([planned("a"), planned("b")], nodes=(ONE,), script=script, execution=execution)
     assert bench.settled == [("a-1", 2), ("b-1", 1)]

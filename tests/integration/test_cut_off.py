@@ -73,20 +73,19 @@ class Cut(NamedTuple):
     """Whether its workers were there all the time."""
 
 
+@pytest.mark.parametrize("cable", [True, False], ids=["machines", "processes"])
 def test_a_node_cut_off_and_back_later_leaves_every_experiment_exactly_once(
-    write_sweep: WriteSweep, tmp_path: Path
+    cable: bool, write_sweep: WriteSweep, tmp_path: Path
 ) -> None:
+    if cable and (reason := why_not()):
+        pytest.skip(f"no two machines here; a node's processes are stopped instead of its cable: {reason}")
     grid = write_sweep(
         baseline={"enabled": False},
         synthetic={"run_seconds": 1.0},
         sweep={"n": list(range(1, EXPERIMENTS + 1))},
         execution={"cycle_order": "interleaved"},
     )
-    if reason := why_not():
-        print(f"no two machines here, so a node's processes are stopped instead of its cable: {reason}")
-        cut = _cut_between_processes(grid, tmp_path)
-    else:
-        cut = _cut_between_machines(grid, tmp_path)
+    cut = (_cut_between_machines if cable else _cut_between_processes)(grid, tmp_path)
     assert cut.at_work, "nobody on the cut-off node could have come back"
     found = Counter(load_result(path).experiment_id for path in cut.output.rglob("result.json"))
     assert len(found) == EXPERIMENTS

@@ -14,11 +14,12 @@ import pytest
 from llem_sweep import load_result
 
 from .conftest import WriteSweep
-from .local_cluster import LocalCluster, drain, kill_raylet
+from .local_cluster import LocalCluster, drain, kill_raylet, raylet_pid
+from .processes import children
 
 pytestmark = [pytest.mark.integration, pytest.mark.long, pytest.mark.timeout(180)]
 
-CHUNK_BYTES, MARGIN_BYTES, MOST_BYTES = 1 << 28, 3 << 29, 6 << 30
+STEP_BYTES, SLACK_BYTES, MARGIN_BYTES, MOST_BYTES = 1 << 26, 1 << 28, 5 << 29, 6 << 30
 
 
 def memory() -> tuple[int, int]:
@@ -29,11 +30,19 @@ def memory() -> tuple[int, int]:
 
 
 @pytest.fixture
-def cluster() -> Iterator[LocalCluster]:
-    """Two nodes on which workers are ended a little above what the machine has in use now."""
+def limit_bytes() -> int:
+    """A little above what the machine has in use now."""
     total, used = memory()
-    threshold = (used + MARGIN_BYTES) / total
-    cluster = LocalCluster(2, 2, memory_usage_threshold=threshold, memory_monitor_refresh_ms=100)
+    if total - used < 2 * MOST_BYTES:
+        pytest.skip("too little memory is free to fill it up on purpose")
+    return used + MARGIN_BYTES
+
+
+@pytest.fixture
+def cluster(limit_bytes: int) -> Iterator[LocalCluster]:
+    """Two nodes on which workers are ended when the machine has more than ``limit_bytes`` in use."""
+    total, _ = memory()
+    cluster = LocalCluster(2, 2, memory_usage_threshold=limit_bytes / total, memory_monitor_refresh_ms=100)
     try:
         yield cluster
     finally:
@@ -55,11 +64,8 @@ def wait_for(output: Path, event: str, limit_s: float = 60.0) -> dict[str, Any]:
 
 
 def test_what_a_full_memory_and_a_preempted_node_cost_is_run_again_and_told_apart(
-    cluster: LocalCluster, write_sweep: WriteSweep, tmp_path: Path
+    cluster: LocalCluster, limit_bytes: int, write_sweep: WriteSweep, tmp_path: Path
 ) -> None:
-    total, used = memory()
-    if total - used < 2 * MOST_BYTES:
-        pytest.skip("too little memory is free to fill it up on purpose")
     grid = write_sweep(
         energy={"backend": "null"}, synthetic={"run_seconds": 4.0}, sweep={"n": list(range(1, 17))}
     )
@@ -67,7 +73,8 @@ def test_what_a_full_memory_and_a_preempted_node_cost_is_run_again_and_told_apar
     driver = cluster.drive(grid, output)
     wait_for(output, "dispatched")
     time.sleep(1.0)
-    fill_memory_until_a_worker_is_lost(output)
+    fill_memory_until_a_worker_is_lost(cluster, limit_bytes)
+    wait_for(output, "worker_lost")
     wait_for(output, "completed")
     drain(cluster, cluster.nodes[1], within_s=1.0)
     node = wait_for(output, "node_draining")["node"]
@@ -88,9 +95,18 @@ def test_what_a_full_memory_and_a_preempted_node_cost_is_run_again_and_told_apar
     assert "low on memory" in full["message"]
 
 
-def fill_memory_until_a_worker_is_lost(output: Path) -> None:
+def fill_memory_until_a_worker_is_lost(cluster: LocalCluster, limit_bytes: int) -> None:
+    """At once up to near the limit, then in steps smaller than a worker, so that the end of one is enough."""
+    before = workers(cluster)
+    assert before
     held: list[bytearray] = []
-    while not [event for event in journal(output) if event["event"] == "worker_lost"]:
-        assert len(held) * CHUNK_BYTES < MOST_BYTES, "nobody was ended for want of memory"
-        held.append(bytearray(b"x") * CHUNK_BYTES)
-        time.sleep(0.3)
+    while before <= workers(cluster):
+        _, used = memory()
+        held.append(bytearray(b"x") * max(STEP_BYTES, limit_bytes - SLACK_BYTES - used))
+        assert sum(map(len, held)) < MOST_BYTES, "nobody was ended for want of memory"
+        time.sleep(0.2)
+
+
+def workers(cluster: LocalCluster) -> set[int]:
+    raylets = [raylet_pid(node) for node in cluster.nodes]
+    return {each.pid for raylet in raylets for each in children(raylet) if "GpuWorker" in each.command}

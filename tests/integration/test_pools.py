@@ -11,10 +11,12 @@ from llem_sweep.clock import SystemClock
 from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.errors import ClusterError
 from llem_sweep.execution.connect import open_cluster
-from llem_sweep.execution.pool import Cluster, Event, Finished, Ready, Seat, Unfit, WorkerPool
+from llem_sweep.execution.pool import Cluster, Event, Finished, Lost, Ready, Seat, Unfit, WorkerPool
+from llem_sweep.execution.ray_head import Head
+from llem_sweep.execution.ray_nodes import RayNodes
 from llem_sweep.plan.need import Need
 from llem_sweep.plan.types import PlannedExperiment
-from llem_sweep.results.outcome import Completed, Failed
+from llem_sweep.results.outcome import Completed, Failed, FailureKind
 
 pytestmark = pytest.mark.integration
 
@@ -134,3 +136,22 @@ def test_boards_that_are_not_there_make_a_worker_unfit() -> None:
         event = next_event(pool)
     assert isinstance(event, Unfit)
     assert "CUDA_VISIBLE_DEVICES" in event.failure.message
+
+
+@pytest.mark.usefixtures("ray_address")
+def test_what_no_node_could_hold_isnt_blamed_on_the_node() -> None:
+    with open_cluster("contract", SystemClock(), simulate_gpus=4) as cluster:
+        pool = cluster.pool()
+        pool.open(seat(cluster)._replace(cpus=1e6))
+        event = next_event(pool)
+    assert isinstance(event, Lost)
+    assert event.kind is FailureKind.WORKER_LOST
+    assert "not schedulable" in event.reason
+
+
+def test_a_node_that_nobody_knows_any_more_does_not_stay(ray_address: str) -> None:
+    import ray
+
+    nodes = RayNodes(Head(ray_address, SystemClock()), True, print)
+    assert nodes.stays(ray.get_runtime_context().get_node_id())
+    assert not nodes.stays("f" * 56)

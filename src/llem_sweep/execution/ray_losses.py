@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ray.exceptions import (
     ActorUnavailableError,
+    ActorUnschedulableError,
     LocalRayletDiedError,
     NodeDiedError,
     ObjectLostError,
@@ -14,7 +15,8 @@ from ray.exceptions import (
 
 from llem_sweep.results.outcome import FailureKind
 
-_NODE = (ActorUnavailableError, NodeDiedError, ObjectLostError, LocalRayletDiedError)
+# A worker is bound to its node: it can't be placed any more once that node is gone or drained.
+_NODE = (ActorUnavailableError, ActorUnschedulableError, NodeDiedError, ObjectLostError, LocalRayletDiedError)
 _NODE_WORDS = ("node has died", "node was terminated", "node is dead", "raylet", "preempt")
 _MEMORY_WORDS = ("running low on memory", "memory monitor", "memory pressure")
 

@@ -82,6 +82,12 @@ class RayNodes:
             return []
         return list(self._changes())
 
+    def stays(self, node_id: str) -> bool:
+        """Whether a node is there at this moment and isn't about to leave. Asks the head, and waits for it."""
+        list_nodes: Callable[[], list[dict[str, Any]]] = ray.nodes
+        alive = {node["NodeID"] for node in list_nodes() if node["Alive"]}
+        return node_id in alive - gcs.get_draining_nodes().keys()
+
     def _changes(self) -> Iterator[Joined | Draining | Left]:
         list_nodes: Callable[[], list[dict[str, Any]]] = ray.nodes
         table = {node["NodeID"]: node for node in list_nodes()}

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import ActorUnschedulableError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from llem_sweep.execution.pool import Event, Finished, Left, Lost, Ready, Seat, Unfit
@@ -132,7 +132,7 @@ class RayPool:
         try:
             answer = worker.answered(call)
         except RayError as error:
-            self._lose(worker, reason(error), kind_of_loss(error))
+            self._lose(worker, reason(error), self._kind(worker, error))
             return
         if answer is None:
             return
@@ -141,6 +141,12 @@ class RayPool:
             return
         self._unfit.append(self._workers.pop(name))
         self._events.append(Unfit(name, answer))
+
+    def _kind(self, worker: RayWorker, error: RayError) -> FailureKind:
+        """On a node that stays, a worker that can't be placed asks for more than there is: the node isn't lost."""
+        if isinstance(error, ActorUnschedulableError) and self._nodes.stays(worker.node_id):
+            return FailureKind.WORKER_LOST
+        return kind_of_loss(error)
 
     def _lose(self, worker: RayWorker, why: str, kind: FailureKind) -> None:
         name = worker.seat.worker
