@@ -5,9 +5,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
+from pathlib import Path
+
+from deploy_files import ROOT
 
 ADDRESS = "10.77.0.1"
 """The machine's address in its network, in which nobody else is."""
@@ -25,6 +30,22 @@ ip addr add {ADDRESS}/24 dev inner
 ip link set outer up
 ip link set inner up
 """
+
+
+def user(home: Path, token: str | None = None) -> dict[str, str]:
+    """A user's environment: a ``home`` of their own, with a ``token`` for Ray in it if one is given, and the
+    installed programs on PATH."""
+    home.mkdir()
+    if token is not None:
+        file = home / ".ray" / "auth_token"
+        file.parent.mkdir()
+        file.write_text(token)
+        file.chmod(0o600)
+    return {
+        "HOME": str(home),
+        "PATH": f"{Path(sys.executable).parent}:/usr/sbin:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT / "src"),
+    }
 
 
 def why_not() -> str | None:

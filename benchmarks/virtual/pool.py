@@ -148,9 +148,10 @@ class VirtualPool:
         self._due = [due for due in self._due if getattr(due[2], "worker", None) != worker]
         heapq.heapify(self._due)
 
-    def fetch(self, order: FetchOrder) -> None:
+    def fetch(self, order: FetchOrder) -> bool:
         self.fetched.append((order.node, order.key, self._clock.monotonic()))
         self.later(self._clock.monotonic() + self._fetch_s, FetchEnded(order.node, order.key))
+        return True
 
     def want(self, needs: Mapping[Need, int]) -> None:
         self.wanted.append(dict(needs))

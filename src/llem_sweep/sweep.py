@@ -18,10 +18,11 @@ from llem_sweep.config.identity import config_hash, experiment_id
 from llem_sweep.config.sweep import ExecutionConfig, SweepConfig
 from llem_sweep.errors import ConfigError, LlemSweepError, NoGpuError, ResumeError
 from llem_sweep.execution.connect import open_cluster, wanted_address
-from llem_sweep.execution.driver import Ending, Orders
+from llem_sweep.execution.driver import Orders
 from llem_sweep.execution.execute import baselines_s, execute
 from llem_sweep.execution.inline import local_shape
 from llem_sweep.execution.job import refuse_unpacked
+from llem_sweep.execution.ledger import Ending
 from llem_sweep.execution.progress import FailureNote, Progress, SweepView
 from llem_sweep.execution.rehearsal import expected_runs
 from llem_sweep.execution.tally import Tally
@@ -179,7 +180,7 @@ def run_sweep(
                 waiting.execution,
                 require_publishable=require_publishable,
                 completed_before=tally.done > 0,
-                fetch_key=None if settings.inline else catalogue.fetch_key,
+                fetch_key=catalogue.fetch_key,
                 baseline_s=baselines_s(admission.admitted),
             )
             estimates = Estimates(catalogue.load_key, catalogue.facts)

@@ -11,8 +11,9 @@ from factories import make_result
 from llem_sweep.clock import SimulatedClock
 from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.config.sweep import ExecutionConfig
-from llem_sweep.execution.driver import Driver, Ending, Orders
+from llem_sweep.execution.driver import Driver, Orders
 from llem_sweep.execution.interrupts import Interrupts
+from llem_sweep.execution.ledger import Ending
 from llem_sweep.execution.pool import Event
 from llem_sweep.execution.progress import FailureNote, Progress
 from llem_sweep.execution.schedule import Schedule, Task

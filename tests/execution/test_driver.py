@@ -8,7 +8,7 @@ from execution.conftest import ONE, TWO, Drive, ListSink, Script, planned
 from factories import make_result
 from llem_sweep.config.sweep import ExecutionConfig
 from llem_sweep.errors import ClusterError, OutputError
-from llem_sweep.execution.driver import Ending
+from llem_sweep.execution.ledger import Ending
 from llem_sweep.plan.types import PlannedExperiment
 from llem_sweep.results.outcome import Completed, Failed, FailureKind, Outcome, Stage
 from llem_sweep.results.verdict import Verdict

@@ -8,7 +8,7 @@ from execution.conftest import ONE, TWO, Bench, Drive, Script, planned
 from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.config.sweep import ExecutionConfig
 from llem_sweep.errors import ClusterError
-from llem_sweep.execution.driver import Ending
+from llem_sweep.execution.ledger import Ending
 from llem_sweep.execution.pool import Draining, Joined, Left
 from llem_sweep.plan.types import NodeShape, PlannedExperiment
 from llem_sweep.results.outcome import Failed, FailureKind, Stage

@@ -14,7 +14,7 @@ from .chaos import GPUS, NODES, Chaos, Inside, Kind, plan_faults, write_grid
 from .disk import Disk, small_disk
 from .local_cluster import LocalCluster
 
-pytestmark = [pytest.mark.integration, pytest.mark.long, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 
 EXPERIMENTS = 30
 FAULTS = 5

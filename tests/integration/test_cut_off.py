@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 import time
 from collections import Counter
 from datetime import datetime
@@ -16,7 +15,7 @@ import pytest
 
 from deploy_files import ROOT
 from llem_sweep import load_result
-from private_machine import why_not
+from private_machine import user, why_not
 from two_machines import ONE, run_on_two
 
 from .conftest import WriteSweep
@@ -45,6 +44,7 @@ OTHER = """
 cd {root}
 source deploy/ray.env
 until [[ -e {folder}/started ]]; do sleep 0.1; done
+RAY_AUTH_TOKEN=wrong-wrong-wrong ray status --address={one}:6379 && exit 9
 ray start --address={one}:6379 --num-cpus=2 --num-gpus=2 >/dev/null
 touch {folder}/joined
 until [[ -e {folder}/cut ]]; do sleep 0.02; done
@@ -106,6 +106,9 @@ def _check_journal(cut: Cut) -> None:
     assert _seconds(events[gone]) < cut.back_s, "the sweep took no notice before the node was back"
     assert _seconds(events[-1]) > cut.back_s, "the sweep was over before the node was back"
     node = events[gone]["node"]
+    before = {event["worker"].split("/")[0] for event in events[:gone] if event["event"] == "dispatched"}
+    assert len(before) == 2, "both worked"
+    assert node in before
     back = next((n for n, e in enumerate(events) if n > gone and e["event"] == "node_joined"), len(events))
     told = [e for e in events[gone:back] if str(e.get("worker", "")).startswith(f"{node}/")]
     assert not told, "what was given up with its node is heard of no more"
@@ -115,21 +118,14 @@ def _check_journal(cut: Cut) -> None:
 
 def _cut_between_machines(grid: Path, folder: Path) -> Cut:
     """Two machines, and the cable between them."""
-    token = folder / "home" / ".ray" / "auth_token"
-    token.parent.mkdir(parents=True)
-    token.write_text("0123456789abcdef" * 4)
-    token.chmod(0o600)
-    environment = {
-        "HOME": str(folder / "home"),
-        "PATH": f"{Path(sys.executable).parent}:/usr/sbin:{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT / "src"),
-    }
+    environment = user(folder / "home", token="0123456789abcdef" * 4)
     values = {"root": ROOT, "folder": folder, "one": ONE, "grid": grid, "driver": DRIVER}
     one = HEAD.format(**values, before=BEFORE)
     code, said, other = run_on_two(
         folder, one, OTHER.format(**values, away_s=AWAY_S), environment, timeout_s=150
     )
     assert code == 0, said + other
+    assert "InvalidAuthToken" in other, "who has another token isn't let in"
     away_s, back_s = (float((folder / name).read_text()) for name in ("away", "back"))
     return Cut(folder / "out", away_s, back_s, (folder / "at_work").exists())
 

@@ -18,9 +18,9 @@ SHARED: dict[str, Any] = {
     "model": "acme/made-up-7b",
     "backend": "synthetic",
     "n": 16,
-    "baseline": {"duration_seconds": 0.5},
+    "baseline": {"duration_seconds": 0.5, "after_seconds": 0.5},
     "warmup": {"n_warmup": 1, "thermal_floor_seconds": 0},
-    "synthetic": {"run_seconds": 2.0, "output_tokens": 100},
+    "synthetic": {"run_seconds": 1.0, "output_tokens": 100},
 }
 
 

@@ -7,15 +7,13 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-
-from llem_sweep import load_result
 
 from .conftest import WriteSweep
 from .local_cluster import LocalCluster, drain, kill_raylet, raylet_pid
 from .processes import children
+from .watching import results, wait_for
 
 pytestmark = [pytest.mark.integration, pytest.mark.long, pytest.mark.timeout(180)]
 
@@ -49,20 +47,6 @@ def cluster(limit_bytes: int) -> Iterator[LocalCluster]:
         cluster.close()
 
 
-def journal(output: Path) -> list[dict[str, Any]]:
-    return [
-        json.loads(line) for path in output.rglob("journal.jsonl") for line in path.read_text().splitlines()
-    ]
-
-
-def wait_for(output: Path, event: str, limit_s: float = 60.0) -> dict[str, Any]:
-    deadline_s = time.monotonic() + limit_s
-    while not (found := [each for each in journal(output) if each["event"] == event]):
-        assert time.monotonic() < deadline_s, f"no {event}"
-        time.sleep(0.1)
-    return found[-1]
-
-
 def test_what_a_full_memory_and_a_preempted_node_cost_is_run_again_and_told_apart(
     cluster: LocalCluster, limit_bytes: int, write_sweep: WriteSweep, tmp_path: Path
 ) -> None:
@@ -81,7 +65,7 @@ def test_what_a_full_memory_and_a_preempted_node_cost_is_run_again_and_told_apar
     kill_raylet(cluster.nodes.pop())
     text, _ = driver.communicate(timeout=120)
     assert driver.returncode == 0, text
-    found = Counter(load_result(path).experiment_id for path in output.rglob("result.json"))
+    found = results(output)
     assert len(found) == 16
     assert max(found.values()) == 1
     failures = [json.loads(path.read_text()) for path in output.rglob("failure.json")]

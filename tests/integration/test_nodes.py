@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from llem_sweep import load_result
-
 from .conftest import WriteSweep
 from .local_cluster import LocalCluster, drain, kill_raylet
+from .watching import journal, results, wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.long, pytest.mark.timeout(240)]
 
@@ -27,23 +25,6 @@ def cluster() -> Iterator[LocalCluster]:
         yield cluster
     finally:
         cluster.close()
-
-
-def journal(output: Path) -> list[dict[str, Any]]:
-    return [
-        json.loads(line) for path in output.rglob("journal.jsonl") for line in path.read_text().splitlines()
-    ]
-
-
-def wait_until(true: Callable[[], object], limit_s: float = 90.0) -> None:
-    deadline_s = time.monotonic() + limit_s
-    while not true():
-        assert time.monotonic() < deadline_s, "it didn't happen"
-        time.sleep(0.1)
-
-
-def results(output: Path) -> Counter[str]:
-    return Counter(load_result(path).experiment_id for path in output.rglob("result.json"))
 
 
 def test_a_node_that_dies_and_one_that_joins_leave_every_experiment_exactly_once(

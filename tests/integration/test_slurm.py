@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +11,7 @@ import yaml
 
 from deploy_files import ROOT
 from llem_sweep import load_result
-from private_machine import ADDRESS, run_privately, why_not
+from private_machine import ADDRESS, run_privately, user, why_not
 
 pytestmark = [pytest.mark.integration, pytest.mark.long, pytest.mark.timeout(240)]
 
@@ -29,12 +27,7 @@ def private_machine() -> None:
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     """A user's: a home without a token, the installed programs on PATH."""
-    (tmp_path / "home").mkdir()
-    return {
-        "HOME": str(tmp_path / "home"),
-        "PATH": f"{Path(sys.executable).parent}:/usr/sbin:{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT / "src"),
-    }
+    return user(tmp_path / "home")
 
 
 @pytest.fixture

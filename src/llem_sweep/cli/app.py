@@ -151,6 +151,15 @@ def build_app(library: Library) -> App:
         suppress_keyboard_interrupt=False,
     )
 
+    _add_sweep(app, library)
+    _add_readers(app, library)
+    _add_tools(app, library)
+    return app
+
+
+def _add_sweep(app: App, library: Library) -> None:
+    """What runs without a command's name."""
+
     @app.default
     def sweep(
         grid: _Grid = None,
@@ -182,6 +191,10 @@ def build_app(library: Library) -> App:
         check_together(request, dry_run=dry_run)
         return plan(library, request) if dry_run else run(library, request)
 
+
+def _add_readers(app: App, library: Library) -> None:
+    """Commands that look at what a sweep has left."""
+
     @app.command
     def report(folder: _Folder, /, *, verbose: _Verbose = False) -> int:
         """Show what is in a sweep's folder, without running anything."""
@@ -198,6 +211,10 @@ def build_app(library: Library) -> App:
 
         return verify(library, folder, require_publishable=require_publishable, verbose=verbose)
 
+
+def _add_tools(app: App, library: Library) -> None:
+    """Commands that need no sweep."""
+
     @app.command
     def doctor(*, calibrate: _Calibrate = False, simulate_gpus: _Simulate = None) -> int:
         """Examine this machine: is it fit to measure, and how well are its sensors known?"""
@@ -210,8 +227,6 @@ def build_app(library: Library) -> App:
         """Print the JSON Schema of sweep files, for editors."""
         print(json.dumps(library.sweep_schema(), indent=2))
         return 0
-
-    return app
 
 
 def _never_fail_to_encode() -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from llem_sweep.clock import Clock
-from llem_sweep.execution.driver import Driver, Ending, Orders, Sink
+from llem_sweep.execution.driver import Driver, Orders
 from llem_sweep.execution.interrupts import Interrupts
+from llem_sweep.execution.ledger import Ending, Sink
 from llem_sweep.execution.pool import Cluster
 from llem_sweep.execution.retries import Retries
 from llem_sweep.execution.schedule import Schedule, Task

@@ -47,7 +47,10 @@ class Fetching:
             return
         self._looked_s = now_s
         for order in self._prefetcher.next(nodes, upcoming):
-            self._begin(order)
+            if not self._pool.fetch(order):
+                self._prefetcher = None
+                return
+            self._note(order)
 
     def ended(self, event: FetchEnded) -> None:
         """A fetch is over. One that failed is no failure yet: loading will try again, and say why if it must."""
@@ -65,11 +68,10 @@ class Fetching:
             self._prefetcher.node_lost(node)
             self._nodes.end(_fetcher(node))
 
-    def _begin(self, order: FetchOrder) -> None:
+    def _note(self, order: FetchOrder) -> None:
         self._nodes.seat(_fetcher(order.node), order.node)
         self._nodes.begin(_fetcher(order.node), FETCH + order.config.model)
         self._sink.journal("fetch_begun", node=order.node, model=order.key)
-        self._pool.fetch(order)
 
 
 def _fetcher(node: str) -> str:

@@ -108,8 +108,11 @@ class WorkerPool(Protocol):
         ``broken`` says that its process can't be used again. Raises ClusterError where that can't be helped.
         """
 
-    def fetch(self, order: FetchOrder) -> None:
-        """Bring a model onto a node, beside its workers: FetchEnded follows, unless the node is lost."""
+    def fetch(self, order: FetchOrder) -> bool:
+        """Bring a model onto a node, beside its workers: FetchEnded follows, unless the node is lost.
+
+        False where nothing can be fetched but by loading it.
+        """
 
     def want(self, needs: Mapping[Need, int]) -> None:
         """So many workers for each need would find work at once; an autoscaler is told, where there is one."""

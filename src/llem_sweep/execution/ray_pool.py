@@ -91,8 +91,9 @@ class RayPool:
         if (found := self._workers.pop(worker, None)) is not None:
             found.end()
 
-    def fetch(self, order: FetchOrder) -> None:
+    def fetch(self, order: FetchOrder) -> bool:
         self._fetches.begin(order)
+        return True
 
     def want(self, needs: Mapping[Need, int]) -> None:
         self._scaling.want(needs)

@@ -77,19 +77,22 @@ def checked_cache(config: ExperimentConfig, unavailable: ModelLoadError) -> Path
 @contextlib.contextmanager
 def model_lock(model: str) -> Iterator[None]:
     """Hold ``model`` against every other process that uses this node's cache; freed when the process dies."""
+    refused = []
     for file in _lock_files(model):
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             lock = FileLock(file)
             lock.acquire()
-        except (OSError, NotImplementedError):
-            continue  # a cache that can't be written, or a file system without locks
+        except (OSError, NotImplementedError) as exc:
+            # A cache that can't be written, or a file system without locks: the next place may have them.
+            refused.append(f"{file.parent}: {exc}")
+            continue
         try:
             yield
         finally:
             lock.release()
         return
-    raise ModelLoadError(f"fetching {model}: no lock can be taken in the cache or in {tempfile.gettempdir()}")
+    raise ModelLoadError(f"fetching {model}: no lock can be taken ({'; '.join(refused)})")
 
 
 def _lock_files(model: str) -> Iterator[Path]:
