@@ -1,8 +1,8 @@
 """Makespan of a sweep against its lower bound, by the order in which experiments are begun, in virtual time.
 
-The schedule itself goes through a sweep without running it (``llem_sweep.execution.rehearsal``). The bound is the
-larger of (all work + each model loaded once) / GPUs and the longest point with its load. Exit code 1 when
-``longest_first`` misses a target: makespan over bound on average over the seeds, loads at every seed.
+The schedule itself goes through a sweep without running it (``llem_sweep.execution.scheduling.rehearsal``). The
+bound is the larger of (all work + each model loaded once) / GPUs and the longest point with its load. Exit code 1
+when ``longest_first`` misses a target: makespan over bound on average over the seeds, loads at every seed.
 
 Ten seeds aren't luck: seeds 1000 to 1299 gave 1.063 with known durations and 1.098 with estimates (1.078 and 1.119
 with a median of 45 s, where the same loads weigh more), with 12.8 and 12.6 loads on average; one of the 300 made
@@ -26,8 +26,8 @@ from typing import NamedTuple
 
 from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.config.sweep import CycleOrder, ExecutionConfig
-from llem_sweep.execution.rehearsal import Rehearsal, rehearse
-from llem_sweep.execution.schedule import Schedule, Task, WorkerView
+from llem_sweep.execution.scheduling.rehearsal import Rehearsal, rehearse
+from llem_sweep.execution.scheduling.schedule import Schedule, Task, WorkerView
 from llem_sweep.plan.estimates import Estimates
 from llem_sweep.plan.need import Need
 from llem_sweep.plan.types import PlannedExperiment

@@ -24,7 +24,7 @@ from llem_sweep.execution.inline import local_shape
 from llem_sweep.execution.job import refuse_unpacked
 from llem_sweep.execution.ledger import Ending
 from llem_sweep.execution.progress import FailureNote, Progress, SweepView
-from llem_sweep.execution.rehearsal import expected_runs
+from llem_sweep.execution.scheduling.rehearsal import expected_runs
 from llem_sweep.execution.tally import Tally
 from llem_sweep.execution.worker import WorkerSpec, device_environment_restored, open_rig
 from llem_sweep.harness.assembly import Measured

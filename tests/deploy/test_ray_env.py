@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deploy_files import ray_environment
-from llem_sweep.execution.ray_cluster import HEALTH_CHECKS
+from llem_sweep.execution.on_ray.cluster import HEALTH_CHECKS
 
 
 def test_a_ray_started_by_hand_is_checked_like_one_that_a_sweep_starts() -> None:

@@ -16,7 +16,7 @@ from llem_sweep.execution.interrupts import Interrupts
 from llem_sweep.execution.ledger import Ending
 from llem_sweep.execution.pool import Event
 from llem_sweep.execution.progress import FailureNote, Progress
-from llem_sweep.execution.schedule import Schedule, Task
+from llem_sweep.execution.scheduling.schedule import Schedule, Task
 from llem_sweep.execution.tally import Tally
 from llem_sweep.plan.estimates import Estimates
 from llem_sweep.plan.types import ClusterShape, NodeShape, PlannedExperiment

@@ -15,7 +15,7 @@ from typing import Any
 from ray.cluster_utils import Cluster
 from ray.experimental import internal_kv
 
-from llem_sweep.execution.ray_cluster import HEALTH_CHECKS
+from llem_sweep.execution.on_ray.cluster import HEALTH_CHECKS
 
 DRIVER = Path(__file__).with_name("driver_process.py")
 

@@ -72,7 +72,7 @@ begin_s = time.monotonic()
 while b"active_nodes" not in (_internal_kv_get("__autoscaling_status") or b""):
     assert time.monotonic() - begin_s < 30, "there is no autoscaler"
     time.sleep(0.1)
-from llem_sweep.execution.ray_growth import growth
+from llem_sweep.execution.on_ray.growth import growth
 before = growth()
 driver = subprocess.run([sys.executable, "{driver}", "{address}:6379", "{grid}", "{folder}/out"])
 end_s, most = time.monotonic(), gpus()

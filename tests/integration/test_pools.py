@@ -11,9 +11,9 @@ from llem_sweep.clock import SystemClock
 from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.errors import ClusterError
 from llem_sweep.execution.connect import open_cluster
+from llem_sweep.execution.on_ray.head import Head
+from llem_sweep.execution.on_ray.nodes import RayNodes
 from llem_sweep.execution.pool import Cluster, Event, Finished, Lost, Ready, Seat, Unfit, WorkerPool
-from llem_sweep.execution.ray_head import Head
-from llem_sweep.execution.ray_nodes import RayNodes
 from llem_sweep.plan.need import Need
 from llem_sweep.plan.types import PlannedExperiment
 from llem_sweep.results.outcome import Completed, Failed, FailureKind

@@ -9,8 +9,8 @@ import pytest
 
 from llem_sweep.clock import SystemClock
 from llem_sweep.config.experiment import ExperimentConfig
+from llem_sweep.execution.on_ray.fetch import RayFetches, describe_on_nodes
 from llem_sweep.execution.prefetch import FetchEnded, FetchOrder, Prefetcher, Presence
-from llem_sweep.execution.ray_fetch import RayFetches, describe_on_nodes
 from llem_sweep.harness.facts import ModelCatalogue
 
 pytestmark = pytest.mark.integration

@@ -10,7 +10,7 @@ from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.config.sweep import ExecutionConfig
 from llem_sweep.execution.crew import Crew
 from llem_sweep.execution.nodes import Nodes
-from llem_sweep.execution.schedule import Schedule, Task, WorkerView
+from llem_sweep.execution.scheduling.schedule import Schedule, Task, WorkerView
 from llem_sweep.plan.efficiency import TimedRun
 from llem_sweep.plan.need import need_of
 from llem_sweep.plan.types import PlannedExperiment

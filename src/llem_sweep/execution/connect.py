@@ -35,7 +35,7 @@ def open_cluster(
         cluster = InlineCluster(simulate_gpus, clock)
     else:
         # Ray takes a second to import, and not every run needs it.
-        from llem_sweep.execution.ray_cluster import RayCluster
+        from llem_sweep.execution.on_ray.cluster import RayCluster
 
         cluster = RayCluster(
             sweep, address=wanted_address(address), simulate_gpus=simulate_gpus, message=message

@@ -24,7 +24,7 @@ from llem_sweep.execution.limits import overdue
 from llem_sweep.execution.nodes import Nodes
 from llem_sweep.execution.pool import Draining, Event, Finished, Joined, Left, Lost, Ready, Unfit, WorkerPool
 from llem_sweep.execution.prefetch import FetchEnded, FetchKey
-from llem_sweep.execution.schedule import Schedule, Task
+from llem_sweep.execution.scheduling.schedule import Schedule, Task
 from llem_sweep.execution.tally import Tally
 from llem_sweep.harness.derived import with_neighbours
 from llem_sweep.plan.need import Need, need_of

@@ -10,7 +10,7 @@ from llem_sweep.execution.interrupts import Interrupts
 from llem_sweep.execution.ledger import Ending, Sink
 from llem_sweep.execution.pool import Cluster
 from llem_sweep.execution.retries import Retries
-from llem_sweep.execution.schedule import Schedule, Task
+from llem_sweep.execution.scheduling.schedule import Schedule, Task
 from llem_sweep.execution.tally import Tally
 from llem_sweep.plan.estimates import Estimates
 from llem_sweep.plan.need import Need, need_of

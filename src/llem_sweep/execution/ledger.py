@@ -12,7 +12,7 @@ from typing import Protocol
 from llem_sweep.config.sweep import ExecutionConfig
 from llem_sweep.execution.early import FailFast
 from llem_sweep.execution.retries import Retries
-from llem_sweep.execution.schedule import Schedule, Task
+from llem_sweep.execution.scheduling.schedule import Schedule, Task
 from llem_sweep.execution.tally import Tally, label
 from llem_sweep.plan.pruning import needs_at_least
 from llem_sweep.plan.types import PlannedExperiment

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from llem_sweep.errors import ClusterError
-from llem_sweep.execution.ray_growth import described, is_launched, reported_types
+from llem_sweep.execution.on_ray.growth import described, is_launched, reported_types
 from llem_sweep.plan.types import NodeShape
 
 CLUSTER = {

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from llem_sweep.execution.ray_logs import worker_log_tail
+from llem_sweep.execution.on_ray.logs import worker_log_tail
 
 
 def test_a_log_on_this_node_is_read_here(tmp_path: Path) -> None:

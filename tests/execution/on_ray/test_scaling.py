@@ -6,7 +6,7 @@ from queue import SimpleQueue
 from threading import Event
 from typing import Any
 
-from llem_sweep.execution.ray_scaling import MOST_BUNDLES, Scaling, requested
+from llem_sweep.execution.on_ray.scaling import MOST_BUNDLES, Scaling, requested
 from llem_sweep.plan.need import Need
 
 Asked = SimpleQueue[list[dict[str, float]]]

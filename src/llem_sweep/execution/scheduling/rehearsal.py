@@ -9,8 +9,8 @@ from operator import eq
 from typing import NamedTuple
 
 from llem_sweep.config.sweep import ExecutionConfig
-from llem_sweep.execution.schedule import Schedule
-from llem_sweep.execution.tasks import Task, WorkerView
+from llem_sweep.execution.scheduling.schedule import Schedule
+from llem_sweep.execution.scheduling.tasks import Task, WorkerView
 from llem_sweep.plan.estimates import Estimates
 from llem_sweep.plan.forecast import seats
 from llem_sweep.plan.need import Need, need_of

@@ -2,7 +2,7 @@
 
 Workers come and go, so nothing is assigned ahead of time: each call looks at who has which model now. Where the
 order is fixed, a worker takes the first task that it can run. Elsewhere it stays with the model that it has, and
-when that is done turns to the model where it is of most use (:mod:`llem_sweep.execution.spread`).
+when that is done turns to the model where it is of most use (:mod:`llem_sweep.execution.scheduling.spread`).
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import merge
 
 from llem_sweep.config.sweep import ExecutionConfig
-from llem_sweep.execution.blocked import Blocked
-from llem_sweep.execution.model_queue import ModelQueue
-from llem_sweep.execution.orders import InOrder, LongestFirst
-from llem_sweep.execution.spread import Choice, choices, choose
-from llem_sweep.execution.tasks import Task, WorkerView
+from llem_sweep.execution.scheduling.blocked import Blocked
+from llem_sweep.execution.scheduling.model_queue import ModelQueue
+from llem_sweep.execution.scheduling.orders import InOrder, LongestFirst
+from llem_sweep.execution.scheduling.spread import Choice, choices, choose
+from llem_sweep.execution.scheduling.tasks import Task, WorkerView
 from llem_sweep.plan.estimates import Estimates
 from llem_sweep.plan.need import Need, need_of
 from llem_sweep.plan.types import PlannedExperiment

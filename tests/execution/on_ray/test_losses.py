@@ -15,7 +15,7 @@ from ray.exceptions import (
     RayError,
 )
 
-from llem_sweep.execution.ray_losses import kind_of_loss, reason
+from llem_sweep.execution.on_ray.losses import kind_of_loss, reason
 from llem_sweep.results.outcome import FailureKind
 
 DIED = """\

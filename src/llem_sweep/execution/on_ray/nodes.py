@@ -13,9 +13,9 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from llem_sweep.errors import ClusterError
+from llem_sweep.execution.on_ray.actor import MUST_MATCH, NodeReport, report_node, versions
+from llem_sweep.execution.on_ray.head import HEAD_LIMIT_S, Head
 from llem_sweep.execution.pool import Draining, Joined, Left
-from llem_sweep.execution.ray_actor import MUST_MATCH, NodeReport, report_node, versions
-from llem_sweep.execution.ray_head import HEAD_LIMIT_S, Head
 from llem_sweep.plan.types import NodeShape
 
 PROBE_LIMIT_S = 120.0

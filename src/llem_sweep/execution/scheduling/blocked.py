@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from heapq import heappop, heappush
 
-from llem_sweep.execution.model_queue import Entry, ModelQueue, Work
-from llem_sweep.execution.tasks import Task
+from llem_sweep.execution.scheduling.model_queue import Entry, ModelQueue, Work
+from llem_sweep.execution.scheduling.tasks import Task
 from llem_sweep.plan.estimates import Estimates
 from llem_sweep.plan.need import Need
 

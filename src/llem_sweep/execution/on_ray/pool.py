@@ -12,16 +12,16 @@ import ray
 from ray.exceptions import ActorUnschedulableError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from llem_sweep.execution.on_ray.actor import StatusBoard
+from llem_sweep.execution.on_ray.fetch import RayFetches
+from llem_sweep.execution.on_ray.logs import worker_log_tail
+from llem_sweep.execution.on_ray.losses import kind_of_loss, reason
+from llem_sweep.execution.on_ray.nodes import RayNodes
+from llem_sweep.execution.on_ray.scaling import Scaling
+from llem_sweep.execution.on_ray.worker import RayWorker
 from llem_sweep.execution.pool import Event, Finished, Left, Lost, Ready, Seat, Unfit
 from llem_sweep.execution.prefetch import FetchOrder
 from llem_sweep.execution.progress import WorkerState
-from llem_sweep.execution.ray_actor import StatusBoard
-from llem_sweep.execution.ray_fetch import RayFetches
-from llem_sweep.execution.ray_logs import worker_log_tail
-from llem_sweep.execution.ray_losses import kind_of_loss, reason
-from llem_sweep.execution.ray_nodes import RayNodes
-from llem_sweep.execution.ray_scaling import Scaling
-from llem_sweep.execution.ray_worker import RayWorker
 from llem_sweep.phases import Phase
 from llem_sweep.plan.need import Need
 from llem_sweep.plan.types import PlannedExperiment

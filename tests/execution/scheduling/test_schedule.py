@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.config.sweep import CycleOrder, ExecutionConfig
-from llem_sweep.execution.rehearsal import Rehearsal, rehearse
-from llem_sweep.execution.schedule import TURNS_OF_A_NEED, Schedule, Task, WorkerView
+from llem_sweep.execution.scheduling.rehearsal import Rehearsal, rehearse
+from llem_sweep.execution.scheduling.schedule import TURNS_OF_A_NEED, Schedule, Task, WorkerView
 from llem_sweep.plan.estimates import Estimates
 from llem_sweep.plan.need import Need
 from llem_sweep.plan.types import PlannedExperiment

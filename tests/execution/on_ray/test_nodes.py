@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from llem_sweep.execution.ray_actor import NodeReport, versions
-from llem_sweep.execution.ray_nodes import mismatch, node_shape
+from llem_sweep.execution.on_ray.actor import NodeReport, versions
+from llem_sweep.execution.on_ray.nodes import mismatch, node_shape
 
 
 def report(**changed: str) -> NodeReport:

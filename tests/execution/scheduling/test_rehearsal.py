@@ -8,8 +8,8 @@ import pytest
 
 from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.config.sweep import ExecutionConfig
-from llem_sweep.execution.rehearsal import expected_runs, rehearse
-from llem_sweep.execution.schedule import Schedule, Task, WorkerView
+from llem_sweep.execution.scheduling.rehearsal import expected_runs, rehearse
+from llem_sweep.execution.scheduling.schedule import Schedule, Task, WorkerView
 from llem_sweep.plan.estimates import Estimates
 from llem_sweep.plan.need import Need
 from llem_sweep.plan.types import ClusterShape, NodeShape, PlannedExperiment

@@ -15,11 +15,11 @@ from ray.exceptions import RayError
 from llem_sweep.clock import SystemClock
 from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.errors import ClusterError
-from llem_sweep.execution.ray_fetch import describe_on_nodes
-from llem_sweep.execution.ray_growth import growth
-from llem_sweep.execution.ray_head import Head
-from llem_sweep.execution.ray_nodes import RayNodes
-from llem_sweep.execution.ray_pool import RayPool
+from llem_sweep.execution.on_ray.fetch import describe_on_nodes
+from llem_sweep.execution.on_ray.growth import growth
+from llem_sweep.execution.on_ray.head import Head
+from llem_sweep.execution.on_ray.nodes import RayNodes
+from llem_sweep.execution.on_ray.pool import RayPool
 from llem_sweep.plan.types import ClusterShape, ModelFacts
 
 CONNECT_LIMIT_S = 10.0

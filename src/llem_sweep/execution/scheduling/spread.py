@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from heapq import heapify, heapreplace
 from typing import NamedTuple
 
-from llem_sweep.execution.model_queue import ModelQueue
-from llem_sweep.execution.tasks import WorkerView
+from llem_sweep.execution.scheduling.model_queue import ModelQueue
+from llem_sweep.execution.scheduling.tasks import WorkerView
 
 LISTED_TASKS = 64
 """Of so many waiting tasks the end is found task by task; of more, by their sum."""

@@ -10,8 +10,8 @@ from ray.util.placement_group import PlacementGroup, placement_group, remove_pla
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, PlacementGroupSchedulingStrategy
 
 from llem_sweep.execution.meeting import Meeting
+from llem_sweep.execution.on_ray.actor import GpuWorker, packed, unpacked
 from llem_sweep.execution.pool import Finished, Ready, Seat
-from llem_sweep.execution.ray_actor import GpuWorker, packed, unpacked
 from llem_sweep.execution.worker import Ran, WorkerReport, WorkerSpec
 from llem_sweep.harness.gathering import gathered
 from llem_sweep.plan.types import PlannedExperiment

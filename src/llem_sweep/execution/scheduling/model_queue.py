@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Collection
 from typing import NamedTuple
 
-from llem_sweep.execution.tasks import Task
+from llem_sweep.execution.scheduling.tasks import Task
 from llem_sweep.plan.estimates import Estimates
 from llem_sweep.plan.need import Need
 from llem_sweep.plan.types import PlannedExperiment

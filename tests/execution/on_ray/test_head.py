@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 from llem_sweep.clock import SimulatedClock
-from llem_sweep.execution.ray_head import Head
+from llem_sweep.execution.on_ray.head import Head
 
 
 def test_how_long_the_head_is_away_counts_from_the_first_time_that_nobody_answered() -> None:

@@ -1,0 +1,1 @@
+"""Workers as Ray actors, and the nodes of a Ray cluster."""
