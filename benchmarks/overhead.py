@@ -18,6 +18,9 @@ where experiments are expected to take 10 ms, bringing up a model once more may 
 The third target is for the memory of the driver's process: at the end, the closing summary included, at most 50
 MB more than at experiment 500.
 
+An experiment of no time is the smallest one: one request, one token. What the stamps and records of more cost is
+in a row of its own: they are what a measurement holds.
+
 No interval counts starting Ray, bringing workers up ("birth", from the call to the last worker ready) or the
 summary written once at the end ("closing"); each has a column of its own. "On worker" is the median time from
 an experiment's dispatch to its settling. Processor time per experiment is that of the driver's thread, of its
@@ -63,6 +66,8 @@ from per_experiment.tune import time_tune
 
 GPUS = 4
 TARGET_MS = 3.0
+REQUESTS, TOKENS = 8, 64
+"""Of experiments whose records of requests are large."""
 WIDE_RATIO = 1.3
 GROWTH_MIB = 50e6 / (1 << 20)
 FRESH_ACTOR_SHARE = 8
@@ -74,6 +79,8 @@ class Narrow(NamedTuple):
 
     sweep: Cost
     bare: Cost
+    recorded: Cost
+    """The same sweep with records of many tokens to keep."""
     others: list[Cost]
     disk_ms: float
 
@@ -87,13 +94,22 @@ def run_narrow(experiments: int, trials: int) -> Narrow:
             f"run_sweep, {GPUS} GPUs, energy.backend: null", GPUS, experiments, "null", folder / "null"
         )
         few = max(2 * GPUS, trials // FRESH_ACTOR_SHARE)
+        recorded = time_sweep(
+            f"the same, {REQUESTS} × {TOKENS} tokens recorded",
+            GPUS,
+            experiments,
+            "null",
+            folder / "recorded",
+            requests=REQUESTS,
+            tokens=TOKENS,
+        )
         bare = time_actors(f"bare actor pool of {GPUS}, nothing persisted", GPUS, experiments)
         others = [
             time_tune("Tune, reuse_actors", GPUS, trials, reuse_actors=True, output=folder / "reuse"),
             time_tune("Tune, default", GPUS, few, reuse_actors=False, output=folder / "default"),
             time_sweep(f"run_sweep, {GPUS} GPUs, sampling", GPUS, experiments, "auto", folder / "auto"),
         ]
-    return Narrow(sweep, bare, others, disk_ms)
+    return Narrow(sweep, bare, recorded, others, disk_ms)
 
 
 def run_wide(gpus: int, experiments: int) -> list[Cost]:
@@ -174,7 +190,7 @@ def main() -> int:
     print(describe_machine())
     narrow = run_narrow(given.experiments, given.tune_trials)
     wide = run_wide(given.wide_gpus, given.wide_experiments) if given.wide_gpus else []
-    print_table([narrow.sweep, narrow.bare, *wide, *narrow.others])
+    print_table([narrow.sweep, narrow.recorded, narrow.bare, *wide, *narrow.others])
     print(f"the disk's own syncs for one experiment: {narrow.disk_ms:.2f} ms")
     reached = [told("median with energy.backend: null", narrow.sweep.median_ms, given.target_ms, "ms")]
     if wide:

@@ -13,8 +13,8 @@ import ray
 from per_experiment.cost import Cost
 from per_experiment.meters import per_experiment, spent
 
-RESULT_BYTES, SIDECAR_BYTES = 8_200, 5_800
-"""Sizes of the two files of an experiment of this benchmark."""
+BYTES = {"timeseries": 5_600, "requests": 3_200, "result": 8_100}
+"""Sizes of the files of an experiment of this benchmark."""
 
 
 class BareWorker:
@@ -61,8 +61,8 @@ def time_actors(what: str, gpus: int, calls: int) -> Cost:
 def time_disk(folder: Path, experiments: int = 200) -> float:
     """Median milliseconds of what durability asks of the disk alone for one experiment.
 
-    A folder with two files of an experiment's sizes, each synced, then moved to its place and both folders synced:
-    no code of ours, and nothing else going on.
+    A folder with as many files as an experiment has, of their sizes, each synced, then moved to its place and both
+    folders synced: no code of ours, and nothing else going on.
     """
     folder.mkdir(parents=True)
     staging = folder / "staging"
@@ -72,7 +72,7 @@ def time_disk(folder: Path, experiments: int = 200) -> float:
         begun_s = time.perf_counter()
         fresh = staging / str(number)
         fresh.mkdir()
-        for name, size in (("sidecar", SIDECAR_BYTES), ("result", RESULT_BYTES)):
+        for name, size in BYTES.items():
             with (fresh / name).open("wb") as file:
                 file.write(bytes(size))
                 file.flush()

@@ -14,11 +14,26 @@ from per_experiment.cost import Cost
 from per_experiment.meters import SweepMeter, resident_mib
 
 
-def time_sweep(what: str, gpus: int, experiments: int, energy: str, output: Path) -> Cost:
-    """Run ``experiments`` of no duration on the Ray that this process is connected to."""
+def time_sweep(
+    what: str,
+    gpus: int,
+    experiments: int,
+    energy: str,
+    output: Path,
+    *,
+    requests: int = 1,
+    tokens: int = 1,
+) -> Cost:
+    """Run ``experiments`` of no duration on the Ray that this process is connected to.
+
+    By default they are the smallest that there are. Stamps and records grow with ``requests`` and their output
+    ``tokens``: they are what a measurement holds, and not what running it costs.
+    """
     meter = SweepMeter()
     begun_s = time.time()
-    result = run_sweep(no_ops(experiments, energy), output=output, simulate_gpus=gpus, view=meter)
+    result = run_sweep(
+        no_ops(experiments, energy, requests, tokens), output=output, simulate_gpus=gpus, view=meter
+    )
     ended_s, closed_mib = time.time(), resident_mib()
     if result.completed != experiments:
         raise RuntimeError(f"{result.completed} of {experiments} experiments completed: see {result.folder}")
@@ -39,8 +54,9 @@ def time_sweep(what: str, gpus: int, experiments: int, energy: str, output: Path
     )
 
 
-def no_ops(experiments: int, energy: str) -> SweepConfig:
-    """One model that does nothing, at as many points as there are ``experiments``.
+def no_ops(experiments: int, energy: str, requests: int, tokens: int) -> SweepConfig:
+    """One model that does nothing, at as many points as there are ``experiments``, for so many requests each, one
+    at a time, and ``tokens`` of output for each of these.
 
     The idle power that is taken after every window, three seconds long by default, is left out: it is time that a
     measurement takes, not what running it costs.
@@ -50,9 +66,8 @@ def no_ops(experiments: int, energy: str) -> SweepConfig:
         shared={
             "model": "acme/no-op",
             "backend": "synthetic",
-            # Records of requests grow with their tokens: what a measurement holds, not what running it costs.
-            "synthetic": {"output_tokens": 1},
-            "n": 8,
+            "synthetic": {"output_tokens": tokens},
+            "n": requests,
             "energy": {"backend": energy},
             "baseline": {"duration_seconds": 0.5, "after_seconds": 0},
             "warmup": {"n_warmup": 1, "thermal_floor_seconds": 0},

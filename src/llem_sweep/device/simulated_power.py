@@ -41,16 +41,17 @@ class PowerProfile(NamedTuple):
 
     def of(self, phase: Phase, loaded: bool) -> float:
         """Power in ``phase``; ``loaded`` once the board has a context."""
-        resident_w = self.context_w if loaded else self.idle_w
-        busy = {
-            Phase.LOAD: self.load_w,
-            Phase.CONTEXT: self.context_w,
-            Phase.WARM_UP: self.decode_w,
-            Phase.SETTLE: self.decode_w,
-            Phase.PREFILL: self.prefill_w,
-            Phase.DECODE: self.decode_w,
-        }
-        return busy.get(phase, resident_w)
+        match phase:
+            case Phase.PREFILL:
+                return self.prefill_w
+            case Phase.DECODE | Phase.WARM_UP | Phase.SETTLE:
+                return self.decode_w
+            case Phase.LOAD:
+                return self.load_w
+            case Phase.CONTEXT:
+                return self.context_w
+            case _:
+                return self.context_w if loaded else self.idle_w
 
 
 class Hold(NamedTuple):

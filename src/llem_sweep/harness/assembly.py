@@ -13,12 +13,11 @@ from llem_sweep.harness.efficiency import efficiency
 from llem_sweep.harness.environment import snapshot
 from llem_sweep.harness.evidence import Seen
 from llem_sweep.harness.quality import Circumstances, Samples, energy_off
-from llem_sweep.harness.requests import request_log
 from llem_sweep.harness.rig import Rig
 from llem_sweep.plan.types import PlannedExperiment
 from llem_sweep.results.experiment import ExperimentResult, measured_on
 from llem_sweep.results.parts import EffectiveConfig, SamplerInfo
-from llem_sweep.results.requests import latency_statistics
+from llem_sweep.results.requests import RequestLog, latency_statistics
 from llem_sweep.results.work import flops_fields
 from llem_sweep.sampling.recording import Recording
 from llem_sweep.sampling.sidecar import encode_timeseries
@@ -36,16 +35,23 @@ class Measured(NamedTuple):
 
 
 def assemble(
-    experiment: PlannedExperiment, rig: Rig, model: LoadedModel, seen: Seen, samples: Samples
+    experiment: PlannedExperiment,
+    rig: Rig,
+    model: LoadedModel,
+    seen: Seen,
+    samples: Samples,
+    log: RequestLog | None,
 ) -> Measured:
-    """The result of ``experiment`` and its sidecar, from one window, one recording and one duration."""
+    """The result of ``experiment`` and its sidecar, from one window, one recording and one duration.
+
+    ``log`` has the window's requests; None where nothing was stamped.
+    """
     config, window = experiment.config, seen.window
     backend = rig.backend(config.backend)
     work = work_of(window.tallies)
     about = _circumstances(config, rig, model, seen)
     where = measured_on(synthetic=about.synthetic, simulated=about.simulated, off_board=about.off_board)
     effective = model.effective(config)
-    log = request_log(seen.times, window.start_s)
     fields = derived_fields(about, samples, work, where, window.started)
     found = efficiency(model, window.tallies, rig.boards, where, window.duration_s)
     fields["extended_metrics"] = found.added_to(fields["extended_metrics"])

@@ -199,7 +199,7 @@ def _multi_gpu(account: Account, work: Work) -> MultiGPUMetrics | None:
 
 
 def _phases(samples: Samples, work: Work) -> PhaseBreakdown | None:
-    intervals, boards = samples.evidence.intervals, samples.account.phases
+    intervals, boards = samples.account.intervals, samples.account.phases
     if not intervals:
         return None
     return PhaseBreakdown(

@@ -57,7 +57,7 @@ def snapshot(
             thermal=ThermalInfo(start_c=summary.temperature_start_c, max_c=summary.temperature_max_c),
             cpu=CpuInfo(
                 model=cpu_model(),
-                logical_cores=os.cpu_count(),
+                logical_cores=logical_cores(),
                 threads=effective.get("cpu_threads"),
                 platform=platform.platform(),
             ),
@@ -80,6 +80,12 @@ def installed_packages() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+@cache
+def logical_cores() -> int | None:
+    """Processors that this machine shows."""
+    return os.cpu_count()
 
 
 @cache

@@ -8,7 +8,7 @@ from llem_sweep.harness.assembly import Measured, assemble
 from llem_sweep.harness.derived import look_at
 from llem_sweep.harness.evidence import Seen, evidence, has_drifted, why_not_idle
 from llem_sweep.harness.outputs import encoded_outputs
-from llem_sweep.harness.requests import encoded_requests, read_times
+from llem_sweep.harness.requests import encoded_requests, read_times, request_log
 from llem_sweep.harness.rig import Rig
 from llem_sweep.harness.warmup import settle, warm_up
 from llem_sweep.harness.window import cool, narrowed, run_window
@@ -52,8 +52,8 @@ def measure(
     samples = look_at(evidence(rig, seen), config.baseline.subtract)
     if has_drifted(samples.account, "context") or why_not_idle(samples.evidence, "context"):
         rig.forget_context_power()
-    measured = assemble(experiment, rig, model, seen, samples)
-    records = encoded_requests(seen.times, window.start_s, measured.result)
-    if keep is not None and records is not None:
-        keep(REQUESTS, records)
+    log = request_log(seen.times, window.start_s)
+    measured = assemble(experiment, rig, model, seen, samples, log)
+    if keep is not None and log is not None:
+        keep(REQUESTS, encoded_requests(log, measured.result))
     return measured

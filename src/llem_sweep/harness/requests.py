@@ -55,9 +55,6 @@ def request_log(batches: Sequence[BatchTimes], start_s: float) -> RequestLog | N
     return RequestLog(tuple(records), max(batch.error_s for batch in batches))
 
 
-def encoded_requests(batches: Sequence[BatchTimes], start_s: float, result: ExperimentResult) -> bytes | None:
-    """The same as parquet, with each request's share of the energy of ``result``."""
-    log = request_log(batches, start_s)
-    if log is None:
-        return None
+def encoded_requests(log: RequestLog, result: ExperimentResult) -> bytes:
+    """``log`` as parquet, with each request's share of the energy of ``result``."""
     return encode_requests(with_energy(log, result.phases), simulated=result.simulated)

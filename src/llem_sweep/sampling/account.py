@@ -58,12 +58,6 @@ class Evidence(NamedTuple):
     """When each batch of the window began and had its first token; empty where nothing was stamped."""
 
     @property
-    def intervals(self) -> tuple[Interval, ...]:
-        """The window by phase; empty where nothing was stamped."""
-        window = self.window
-        return phase_intervals(self.batches, window.start_s, window.end_s) if self.batches else ()
-
-    @property
     def window(self) -> Span:
         return next(span for span in self.spans if span.kind == "window")
 
@@ -106,6 +100,8 @@ class Account(NamedTuple):
     adjusted_j: float | None
     """``total_j - baseline_w × duration``; never clamped."""
     adjusted_uncertainty_j: float | None
+    intervals: tuple[Interval, ...]
+    """The window by phase; empty where nothing was stamped."""
     phases: tuple[PhaseEnergy, ...]
     """Of each device; empty where nothing was stamped."""
 
@@ -118,6 +114,7 @@ def take_account(evidence: Evidence, subtract: IdleKind) -> Account:
     total_uncertainty_j = in_quadrature([device.uncertainty_j for device in devices])
     idle = tuple(idle_power(evidence, span) for span in evidence.spans if span.kind != "window")
     kind, baseline_w, baseline_uncertainty_w = _baseline(idle, subtract)
+    intervals = phase_intervals(evidence.batches, window.start_s, window.end_s) if evidence.batches else ()
     adjusted_j = adjusted_uncertainty_j = None
     if total_j is not None and baseline_w is not None:
         adjusted_j = total_j - baseline_w * window.duration_s
@@ -135,12 +132,13 @@ def take_account(evidence: Evidence, subtract: IdleKind) -> Account:
         baseline_uncertainty_w,
         adjusted_j,
         adjusted_uncertainty_j,
-        _phases(evidence),
+        intervals,
+        _phases(evidence, intervals),
     )
 
 
-def _phases(evidence: Evidence) -> tuple[PhaseEnergy, ...]:
-    recording, intervals = evidence.recordings[evidence.window.recording], evidence.intervals
+def _phases(evidence: Evidence, intervals: Sequence[Interval]) -> tuple[PhaseEnergy, ...]:
+    recording = evidence.recordings[evidence.window.recording]
     if not intervals:
         return ()
     return tuple(

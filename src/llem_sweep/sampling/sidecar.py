@@ -185,11 +185,15 @@ def encode_table(table: pa.Table, described: dict[str, Any], *, simulated: bool)
     }
     sink = pa.BufferOutputStream()
     # Dictionaries and statistics of numbers that hardly repeat cost more time than they save room.
-    pq.write_table(
-        table.replace_schema_metadata(metadata),
+    writer = pq.ParquetWriter(
         sink,
+        table.schema.with_metadata(metadata),
         compression="snappy",
         use_dictionary=["gpu_uuid", "phase", "recording"],
         write_statistics=False,
     )
+    with writer:
+        # A group of no rows takes as long as everything else together.
+        if table.num_rows:
+            writer.write_table(table.replace_schema_metadata(metadata))
     return bytes(sink.getvalue())
