@@ -31,7 +31,8 @@ What nothing built on Ray and a disk could go below is printed as well: a bare a
 per actor, nothing persisted), and the disk's own syncs for one experiment.
 
 With sampling, every experiment also waits for ticks of the board's energy counter (100 ms on these boards): up
-to one before its window opens, so that the window begins where the energy is known, and one after it. This time
+to one before its window opens, so that the window begins where the energy is known, and three after it, which tell
+when the last one inside it came. This time
 is part of the measurement and is spent on the worker while the driver serves the others, so four workers divide
 it: the mean is about a quarter of "on worker". (A window of no length holds no energy: these results say so.)
 
