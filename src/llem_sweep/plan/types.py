@@ -81,6 +81,8 @@ class ActivationBytes(NamedTuple):
     """For each row, once a token is chosen."""
     further_logits: int
     """For each further position of a prompt; 0 for a model that makes logits of the last one alone."""
+    layer_keys: int = 0
+    """Numbers, not bytes: the keys of one layer for one token, or its values."""
 
 
 class ModelFacts(NamedTuple):
@@ -96,6 +98,8 @@ class ModelFacts(NamedTuple):
     """Heads of which each process then has a whole number."""
     vocabulary: int | None = None
     """Tokens that it knows."""
+    fixed_cache: str | None = None
+    """Why its keys and values can't be quantised."""
     problem: str | None = None
     """Why the model can't be used at all, when that is known already."""
     absent: str | None = None
@@ -119,6 +123,8 @@ class NodeShape(NamedTuple):
     """Most workers at once, each with the whole of its share; None for as many as there are boards for."""
     driver: str | None = None
     """Version of its NVIDIA driver."""
+    generations: frozenset[str] = frozenset()
+    """Of its boards, as NVML tells them, for example ``hopper``; empty where it doesn't."""
 
 
 class ClusterShape(NamedTuple):
