@@ -134,6 +134,22 @@ def test_a_model_without_a_plan_to_divide_it_is_refused_where_that_is_known() ->
     assert refusal({"pytorch": {"num_processes": 2}}, facts=ModelFacts(tensor_plan=False)) is None
 
 
+@pytest.mark.parametrize("has_one", [True, False, None])
+def test_a_tokenizer_known_to_have_no_chat_template_is_refused_where_one_is_asked_for(
+    has_one: bool | None,
+) -> None:
+    facts = ModelFacts(chat_template=has_one)
+    chat = {"dataset": {"name": "builtin", "chat_template": True}}
+    refused = refusal(chat, facts=facts)
+    if has_one is False:
+        assert refused is not None
+        assert refused[0] is Refusal.UNSUPPORTED
+        assert refused[1].startswith("dataset.chat_template: the tokenizer of x has no chat template")
+    else:
+        assert refused is None
+    assert refusal({}, facts=facts) is None
+
+
 def test_weights_fit_one_board_in_data_mode_and_all_boards_in_tensor_mode() -> None:
     facts = ModelFacts(weight_bytes=2 * WHOLE_BOARD)
     assert refusal({"pytorch": {"num_processes": 2, "parallelism": "tensor"}}, facts=facts) is None

@@ -353,6 +353,14 @@ def in_chat(config: ExperimentConfig) -> bool:
     return isinstance(config.dataset, FileDataset | HubDataset) and config.dataset.chat_template
 
 
+def no_template(model: str) -> str:
+    """Why prompts can't be put into the chat template of ``model``, whose tokenizer has none."""
+    return (
+        f"dataset.chat_template: the tokenizer of {model} has no chat template: take an instruction-tuned model,"
+        " or leave it out"
+    )
+
+
 def local_names(config: ExperimentConfig) -> tuple[str, ...]:
     """Those of model, assistant, adapter and dataset that are paths."""
     dataset = config.dataset.path if isinstance(config.dataset, FileDataset) else config.dataset

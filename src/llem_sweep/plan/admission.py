@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 
 from llem_sweep.config.base import NotYet
-from llem_sweep.config.experiment import ExperimentConfig
+from llem_sweep.config.experiment import ExperimentConfig, in_chat, no_template
 from llem_sweep.config.identity import backend_sections
 from llem_sweep.config.options import OFFLOADED_CACHES
 from llem_sweep.config.placing import board_limits
@@ -102,7 +102,7 @@ def _judge(
     if missing := _missing_gpus(config, cluster):
         return _Verdict(Refusal.NO_SUCH_GPU, missing)
     known = facts(config)
-    if problem := known.problem or _undivided(config, known):
+    if problem := known.problem or _undivided(config, known) or _without_template(config, known):
         return _Verdict(Refusal.UNSUPPORTED, problem)
     # Where nobody has looked yet, the model may still be.
     if (
@@ -210,6 +210,11 @@ def _undivided(config: ExperimentConfig, known: ModelFacts) -> str | None:
             f" heads of {config.model}: take a number that divides them"
         )
     return None
+
+
+def _without_template(config: ExperimentConfig, known: ModelFacts) -> str | None:
+    """Why prompts can't be put as messages of a chat, when that much is known."""
+    return no_template(config.model) if in_chat(config) and known.chat_template is False else None
 
 
 def _excess(config: ExperimentConfig, cluster: ClusterShape, known: ModelFacts) -> str | None:

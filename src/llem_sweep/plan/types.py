@@ -96,6 +96,8 @@ class ModelFacts(NamedTuple):
     """Heads of which each process then has a whole number."""
     vocabulary: int | None = None
     """Tokens that it knows."""
+    chat_template: bool | None = None
+    """Whether its tokenizer has a template for chats."""
     problem: str | None = None
     """Why the model can't be used at all, when that is known already."""
     absent: str | None = None
