@@ -44,7 +44,13 @@ from llem_sweep.results.parts import (
 from llem_sweep.results.sensors import BoardSensors, SensorTiming
 from llem_sweep.results.verdict import Verdict
 from llem_sweep.results.warnings import MeasurementWarning, WarningCode
-from llem_sweep.results.work import DeviceMemoryUse, FlopsBreakdown, HardwareUtilisation, MemoryUse
+from llem_sweep.results.work import (
+    Compilation,
+    DeviceMemoryUse,
+    FlopsBreakdown,
+    HardwareUtilisation,
+    MemoryUse,
+)
 
 START = datetime(2026, 3, 4, 5, 6, 7, 890123, tzinfo=UTC)
 END = START + timedelta(seconds=12.5)
@@ -349,6 +355,7 @@ def _parts() -> dict[str, Any]:
                 ),
                 reason="none",
             ),
+            compilation=Compilation(graphs=2, seconds=40.0),
         ),
     }
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from llem_sweep.backends.protocol import DeviceMemory, LoadContext, Operands, Workload
+from llem_sweep.backends.protocol import Compiled, DeviceMemory, LoadContext, Operands, Workload
 from llem_sweep.backends.pytorch.architecture import architecture_of_loaded
 from llem_sweep.backends.pytorch.assistant import effective_assistant, tell_assistant
 from llem_sweep.backends.pytorch.compilation import (
@@ -86,6 +86,10 @@ class TorchModel:
     def operands(self) -> Operands:
         return self._operands
 
+    @property
+    def compiled(self) -> Compiled | None:
+        return self._compiled.compiled if self._compiled else None
+
     def effective(self, config: ExperimentConfig) -> dict[str, Any]:
         parts = self._open()
         layout = getattr(parts.model, "hf_device_map", None)
@@ -151,7 +155,7 @@ class TorchModel:
         if not config.pytorch.torch_compile:
             return workload
         with Translated(f"compiling {config.model}"):
-            self._compiled = compiled_ahead(workload, model, batches, arguments)
+            self._compiled = compiled_ahead(workload, model, batches, arguments, self._now)
         return self._compiled
 
     def _seed(self, config: ExperimentConfig, index: int) -> int:
