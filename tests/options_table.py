@@ -63,7 +63,7 @@ def _generate(*names: str) -> dict[str, Row]:
 
 ROWS: dict[str, Row] = {
     "measurement.min_duration_seconds": Row(
-        "`run_window()`: the workload is repeated as a whole until the run is so long", _PART
+        "`run_window()`: the workload is repeated as a whole until the window is so long", _PART
     ),
     "measurement.window": Row("`narrowed()`: which part of the run is the window", _PART),
     "measurement.start_seconds": Row("the first batch of a `windowed` window", _PART),

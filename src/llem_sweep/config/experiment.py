@@ -141,7 +141,8 @@ class WarmupConfig(ConfigModel):
     """Least time under load before the window opens; below 30 s results carry a warning. 0 also waits for
     nothing to settle."""
     settle_limit_seconds: float = Field(default=240.0, ge=0.0, le=3600.0)
-    """Longest further time under load to wait until temperature and power have settled."""
+    """Longest further time under load to wait until temperature and power have settled; also how long a run of
+    ``measurement.window: steady_state`` that is repeated goes on without being steady, warm-up or not."""
     convergence_detection: bool = False
     """Go on until the latency's coefficient of variation falls below ``cv_threshold``."""
     cv_threshold: float = Field(default=0.05, gt=0.0, le=1.0)
