@@ -187,6 +187,26 @@ def test_steady_state_begins_where_the_boards_have_settled_and_is_no_longer_doub
     assert WarningCode.WARM_UP_OFF in {warning.code for warning in whole.measurement_warnings}
 
 
+@pytest.mark.parametrize(("floor_s", "doubted"), [(90.0, True), (0.0, False)])
+def test_latencies_that_did_not_converge_are_doubted_until_the_throughput_of_the_run_was_judged(
+    floor_s: float, doubted: bool
+) -> None:
+    """After a long warm-up the window begins with the run, else where half a minute of it has been judged."""
+    unconverged = {"convergence_detection": True, "max_prompts": 1, "thermal_floor_seconds": floor_s}
+    steady = {"window": "steady_state", "min_duration_seconds": 60.0}
+    measured = Bench().measure(measurement=steady, warmup=unconverged, baseline={"duration_seconds": 10.0})
+    result = measured.result
+    window = result.steady_state_window
+    assert window is not None
+    assert (window.start_s == 0) is doubted
+    assert result.warmup_result is not None
+    assert result.warmup_result.converged is False
+    rehearsal = {WarningCode.SIMULATED, WarningCode.SYNTHETIC_BACKEND}
+    codes = {warning.code for warning in result.measurement_warnings} - rehearsal
+    assert codes == ({WarningCode.WARM_UP_UNCONVERGED} if doubted else set())
+    assert verify(*measured).problems == ()
+
+
 def test_the_run_goes_on_until_the_window_is_long_enough_wherever_it_begins() -> None:
     def lasted(**fields: Any) -> tuple[float, float, int | None]:
         result = Bench().measure(**fields).result
