@@ -69,7 +69,7 @@ def make_board(uuid: str = UUIDS[0], index: int = 0, **fields: Any) -> BoardInfo
     known: dict[str, Any] = {
         "name": "NVIDIA H100 80GB HBM3",
         "pci_bus_id": f"00000000:0{index}:00.0",
-        "memory_total_mb": 81559.0,
+        "memory_total_mb": 85520.8,
         "power_limit_w": 700.0,
         "driver_version": "580.65.06",
         "cuda_driver_version": "13.0",

@@ -115,6 +115,7 @@ class NodeShape(NamedTuple):
     board: str | None = None
     """NVML's name of its boards."""
     board_memory_mb: float | None = None
+    """Of each board, of the smallest where they differ, in MB (10^6 bytes)."""
     accelerator: str | None = None
     """Ray's name for the kind of its boards, for example ``H100``."""
     workers: int | None = None
