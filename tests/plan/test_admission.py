@@ -11,7 +11,7 @@ from llem_sweep.config.options import PyTorchOptions
 from llem_sweep.config.sweep import SweepConfig
 from llem_sweep.plan.admission import admit
 from llem_sweep.plan.expand import plan_sweep
-from llem_sweep.plan.types import Admission, ClusterShape, ModelFacts, NodeShape, Refusal
+from llem_sweep.plan.types import Admission, CacheLayers, ClusterShape, ModelFacts, NodeShape, Refusal
 
 BOARD_MB = 1000.0
 NODES = (NodeShape("big", 4, 8.0, "H100", BOARD_MB), NodeShape("small", 1, 8.0, "L4", BOARD_MB))
@@ -222,7 +222,7 @@ def test_weights_beyond_the_boards_memory_are_too_large(
 
 def test_what_a_batch_needs_beside_the_weights_counts_and_is_told() -> None:
     token = WHOLE_BOARD // 1000
-    facts = ModelFacts(weight_bytes=WHOLE_BOARD // 2, cache_bytes_per_token=token)
+    facts = ModelFacts(weight_bytes=WHOLE_BOARD // 2, cache=(CacheLayers(token),))
     fits = {"dataset": {"n": 8, "input_len": 100, "output_len": 26}, "pytorch": {"batch_size": 4}}
     assert refusal(fits, facts=facts) is None
     refused = refusal(fits | {"dataset": {"n": 8, "input_len": 100, "output_len": 27}}, facts=facts)

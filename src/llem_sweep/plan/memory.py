@@ -16,7 +16,8 @@ class MemoryEstimate(NamedTuple):
     cache: int
     """Keys and values at the end of the batch, of all rows."""
     activations: int
-    """On top of both, at the moment of most memory; then the cache may not have grown to its end yet."""
+    """On top of both, at the moment of most memory; then the cache may not have grown to its end yet, or layers
+    that keep the last tokens alone may still have whole prompts."""
 
     @property
     def total(self) -> int:
@@ -30,39 +31,57 @@ class _Batch(NamedTuple):
     """Positions of each prompt."""
     steps: int
     """Passes after the first."""
+    static: int | None
+    """Positions of a cache that is made whole before the first pass; None for one that grows."""
+
+    @property
+    def length(self) -> int:
+        """Positions of each row in the cache at the end."""
+        return self.width + self.steps if self.static is None else self.static
 
 
 def memory_estimate(config: ExperimentConfig, facts: ModelFacts) -> MemoryEstimate | None:
     """What ``config`` needs at least; None where its weights aren't known.
 
     Requests of a synthetic dataset have their exact lengths. Others may be of one token, and answers end after
-    the fewest that are asked for, so that nothing is counted that may not be needed. Of a cache or activations of
-    which nothing is known, nothing is counted either.
+    the fewest that are asked for, so that nothing is counted that may not be needed; a static cache has room for
+    the longest answer. Of a cache or activations of which nothing is known, nothing is counted either.
     """
     if facts.weight_bytes is None:
         return None
     batch = _least_batch(config)
-    token = facts.cache_bytes_per_token or 0
     if config.backend == "pytorch" and not _keeps_cache(config):
         last = _activations(facts.activations, batch.rows, batch.width + batch.steps)
         return MemoryEstimate(facts.weight_bytes, 0, last)
-    cache = batch.rows * (batch.width + batch.steps) * token
-    prompt = batch.rows * batch.width * token + _activations(facts.activations, batch.rows, batch.width)
+    layers = facts.cache or ()
+    cache = batch.rows * sum(each.bytes(batch.length) for each in layers)
+    # What a growing cache will let go of is there until the next pass, since it is a part of one tensor.
+    prompts = batch.rows * batch.width * sum(each.token_bytes for each in layers)
+    prompt = _activations(facts.activations, batch.rows, batch.width)
+    prompt += prompts if batch.static is None else cache
     last = cache + (_activations(facts.activations, batch.rows, 1) if batch.steps else 0)
     return MemoryEstimate(facts.weight_bytes, cache, max(prompt, last) - cache)
 
 
 def _least_batch(config: ExperimentConfig) -> _Batch:
-    rows = planned_workload(config).rows
-    if isinstance(config.dataset, SyntheticDataset):
-        return _Batch(rows, config.max_input_tokens, config.max_output_tokens - 1)
-    return _Batch(rows, 1, (config.decoder.min_new_tokens or 1) - 1)
+    exact = isinstance(config.dataset, SyntheticDataset)
+    width = config.max_input_tokens if exact else 1
+    longest = config.max_output_tokens - 1
+    steps = longest if exact else (config.decoder.min_new_tokens or 1) - 1
+    static = width + longest if _is_static(config) else None
+    return _Batch(planned_workload(config).rows, width, steps, static)
+
+
+def _is_static(config: ExperimentConfig) -> bool:
+    options = config.pytorch
+    chosen = options.cache_implementation or ("static" if options.torch_compile else None)
+    return config.backend == "pytorch" and chosen == "static"
 
 
 def _keeps_cache(config: ExperimentConfig) -> bool:
     """Whether keys and values stay beside the weights as they are: not without a cache, nor with one that is moved
     to the host or packed."""
-    return config.pytorch.use_cache and config.pytorch.cache_implementation in (None, "dynamic", "static")
+    return config.pytorch.use_cache and config.pytorch.cache_implementation in (None, "static")
 
 
 def _activations(known: ActivationBytes | None, rows: int, width: int) -> int:

@@ -83,12 +83,26 @@ class ActivationBytes(NamedTuple):
     """For each further position of a prompt; 0 for a model that makes logits of the last one alone."""
 
 
+class CacheLayers(NamedTuple):
+    """Layers that keep keys and values for equally long."""
+
+    token_bytes: int
+    """Of one token, in all of these layers."""
+    window: int | None = None
+    """How many of the last tokens they keep; None for all."""
+
+    def bytes(self, tokens: int) -> int:
+        """Of a row of so many tokens."""
+        return self.token_bytes * (tokens if self.window is None else min(tokens, self.window))
+
+
 class ModelFacts(NamedTuple):
     """What a backend knows of a model without loading it. Unknown is None."""
 
     parameters: int | None = None
     weight_bytes: int | None = None
-    cache_bytes_per_token: int | None = None
+    cache: tuple[CacheLayers, ...] | None = None
+    """What it keeps of each token; nothing else."""
     activations: ActivationBytes | None = None
     tensor_plan: bool | None = None
     """Whether the model says how it is divided over several processes (``parallelism: tensor``)."""

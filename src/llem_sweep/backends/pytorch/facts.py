@@ -13,6 +13,7 @@ from transformers import AutoConfig, PreTrainedConfig
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from llem_sweep.backends.pytorch.activations import activations_of
+from llem_sweep.backends.pytorch.caches import cache_layers
 from llem_sweep.backends.pytorch.chat import has_template
 from llem_sweep.backends.pytorch.faults import Translated
 from llem_sweep.backends.pytorch.fetch import checked_cache
@@ -156,25 +157,9 @@ def _measure(config: ExperimentConfig, raw: dict[str, Any], arguments: dict[str,
     return ModelFacts(
         parameters=sum(parameter.numel() for parameter in parameters),
         weight_bytes=None if unknown else weight_bytes,
-        cache_bytes_per_token=_cache_bytes(shape.get_text_config(), dtype),
+        cache=cache_layers(shape.get_text_config(), dtype),
         activations=activations_of(outline, written_out=config.pytorch.attn_implementation == "eager"),
         tensor_plan=has_tensor_plan(shape),
         divided_heads=divided_heads(shape),
         vocabulary=getattr(shape.get_text_config(), "vocab_size", None),
     )
-
-
-def _cache_bytes(shape: PreTrainedConfig, dtype: torch.dtype) -> int | None:
-    """Keys and values: 2 × layers × key-value heads × head size × bytes per value.
-
-    None for models whose cache isn't of that shape: sliding windows, recurrent states, compressed keys.
-    """
-    layers = getattr(shape, "num_hidden_layers", None)
-    heads = getattr(shape, "num_attention_heads", None)
-    kinds = set(getattr(shape, "layer_types", None) or ("full_attention",))
-    special = any(getattr(shape, name, None) for name in ("sliding_window", "kv_lora_rank"))
-    if not isinstance(layers, int) or not isinstance(heads, int) or special or kinds != {"full_attention"}:
-        return None
-    kv_heads = getattr(shape, "num_key_value_heads", None) or heads
-    head_size = getattr(shape, "head_dim", None) or shape.hidden_size // heads
-    return int(2 * layers * kv_heads * head_size * dtype.itemsize)
