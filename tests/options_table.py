@@ -384,6 +384,11 @@ ROWS: dict[str, Row] = {
         "`PeftModelForCausalLM.load_adapter()`",
         "backends/pytorch/test_adapters.py::test_a_local_adapter_is_put_on_the_model",
     ),
+    "lora.revision": Row(
+        "`hf_hub_download(revision=…)` of the adapter's files",
+        "backends/pytorch/test_adapters.py"
+        "::test_the_adapter_comes_from_the_revision_asked_for_whatever_that_of_the_model",
+    ),
     "lora.merge_weights": Row(
         "`merge_and_unload()`", "backends/pytorch/test_adapters.py::test_a_local_adapter_is_put_on_the_model"
     ),
