@@ -14,18 +14,11 @@ from llem_sweep.sampling.selection import JUDGE_EVERY_S, SAME_S, is_steady
 
 def run_of(start_s: float, tallies: Sequence[BatchTally], ends_s: Sequence[float]) -> Run:
     """The batches that a run from ``start_s`` consists of so far; times are monotonic."""
-    batches = [
-        Batch(
-            end_s,
-            tally.requests,
-            tally.input_tokens,
-            tally.output_tokens,
-            tally.padded_tokens,
-            tally.batches,
-            tally.places,
-        )
+    counts = [name for name in Batch._fields if name != "end_s"]
+    batches = (
+        Batch(end_s, **{name: getattr(tally, name) for name in counts})
         for end_s, tally in zip(ends_s, tallies, strict=True)
-    ]
+    )
     return Run(start_s, tuple(batches))
 
 

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 
 from llem_sweep.config.base import NotYet
-from llem_sweep.config.experiment import ExperimentConfig, in_chat, no_template
+from llem_sweep.config.datasets import no_template
+from llem_sweep.config.experiment import ExperimentConfig, in_chat
 from llem_sweep.config.identity import backend_sections
 from llem_sweep.config.options import OFFLOADED_CACHES
 from llem_sweep.config.placing import board_limits

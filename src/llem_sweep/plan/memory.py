@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from llem_sweep.config.experiment import ExperimentConfig, SyntheticDataset
+from llem_sweep.config.datasets import SyntheticDataset
+from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.plan.types import ActivationBytes, ModelFacts
 from llem_sweep.plan.workload import planned_workload
 

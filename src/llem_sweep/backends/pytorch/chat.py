@@ -8,7 +8,7 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
-from llem_sweep.config.experiment import no_template
+from llem_sweep.config.datasets import no_template
 from llem_sweep.errors import BackendError
 
 _TEMPLATE = "chat_template.jinja"
