@@ -64,6 +64,18 @@ def make_config(**fields: Any) -> ExperimentConfig:
     )
 
 
+def planned_synthetic(**fields: Any) -> PlannedExperiment:
+    """An experiment of the synthetic backend, of no sweep, with ``fields`` set; it warms up for a batch alone."""
+    known: dict[str, Any] = {
+        "model": "acme/made-up-7b",
+        "backend": "synthetic",
+        "n": 16,
+        "baseline": {"duration_seconds": 10.0},
+        "warmup": {"n_warmup": 1, "thermal_floor_seconds": 0.0},
+    }
+    return PlannedExperiment("0" * 16, "1" * 16, ExperimentConfig.model_validate(known | fields), 1, {})
+
+
 def make_board(uuid: str = UUIDS[0], index: int = 0, **fields: Any) -> BoardInfo:
     """A board with every fact known."""
     known: dict[str, Any] = {

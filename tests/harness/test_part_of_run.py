@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from factories import planned_synthetic
 from llem_sweep.clock import SimulatedClock
-from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.device.sensors import GENERATIONS
 from llem_sweep.device.simulated import SensorView, SimulatedGpu, simulated_boards
 from llem_sweep.errors import WindowError
@@ -32,15 +32,8 @@ PER_REQUEST = (512, 128)
 
 
 def planned(**fields: Any) -> PlannedExperiment:
-    known: dict[str, Any] = {
-        "model": "acme/made-up-7b",
-        "backend": "synthetic",
-        "n": REQUESTS,
-        "synthetic": {"run_seconds": RUN_S},
-        "baseline": {"duration_seconds": 4.0},
-        "warmup": {"n_warmup": 1, "thermal_floor_seconds": 0.0},
-    }
-    return PlannedExperiment("0" * 16, "1" * 16, ExperimentConfig.model_validate(known | fields), 1, {})
+    known = {"synthetic": {"run_seconds": RUN_S}, "baseline": {"duration_seconds": 4.0}}
+    return planned_synthetic(**({"n": REQUESTS} | known | fields))
 
 
 class Bench:
@@ -208,19 +201,19 @@ def test_latencies_that_did_not_converge_are_doubted_until_the_throughput_of_the
 
 
 def test_the_run_goes_on_until_the_window_is_long_enough_wherever_it_begins() -> None:
-    def lasted(**fields: Any) -> tuple[float, float, int | None]:
+    def lasted(**fields: Any) -> tuple[float, float, int]:
         result = Bench().measure(**fields).result
         window = result.steady_state_window
         assert window is not None
-        return window.start_s, window.end_s, result.iterations
+        return window.start_s, window.end_s, result.iterations or 0
 
     late = lasted(measurement={"window": "windowed", "start_seconds": 40.0, "min_duration_seconds": 60.0})
-    assert late == (pytest.approx(42.0), pytest.approx(5 * RUN_S), 5)
+    assert late == pytest.approx((42.0, 5 * RUN_S, 5))
     once = lasted(measurement={"window": "windowed", "start_seconds": 10.0})
-    assert once == (pytest.approx(12.0), pytest.approx(RUN_S), 1)
+    assert once == pytest.approx((12.0, RUN_S, 1))
     settled = {"n_warmup": 1, "thermal_floor_seconds": 90.0}
     steady = {"window": "steady_state", "min_duration_seconds": 30.0}
-    assert lasted(measurement=steady, warmup=settled) == (0.0, pytest.approx(2 * RUN_S), 2)
+    assert lasted(measurement=steady, warmup=settled) == pytest.approx((0.0, 2 * RUN_S, 2))
 
 
 def test_a_run_that_is_never_steady_ends_at_the_limit_of_settling() -> None:
