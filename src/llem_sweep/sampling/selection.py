@@ -43,10 +43,10 @@ def _between(run: Run, start_s: float, end_s: float | None) -> Part:
     asked_s = start_s if end_s is None else end_s
     if asked_s > run.duration_s + SAME_S:
         name = "start_seconds" if end_s is None else "end_seconds"
-        longer = "to repeat it for as long after that" if end_s is None else f"to more than {asked_s:g}"
+        longer = "the length that the window is to have" if end_s is None else f"more than {asked_s:g}"
         raise WindowError(
             f"measurement.{name} is {asked_s:g}, but the run lasted {run.duration_s:.2f} s: set"
-            f" measurement.min_duration_seconds {longer}, or the window to less"
+            f" measurement.min_duration_seconds to {longer}, or {name} to less"
         )
     bounds_s = run.bounds_s
     first = bisect_left(bounds_s, run.start_s + start_s - SAME_S)
