@@ -15,19 +15,15 @@ import argparse
 import statistics
 import sys
 from contextlib import closing
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from llem_sweep.clock import SystemClock
 from llem_sweep.config.experiment import ExperimentConfig
-from llem_sweep.device.nvml import NvmlGpu, list_boards
-from llem_sweep.device.protocol import Gpu
-from llem_sweep.device.simulated import simulated_boards
 from llem_sweep.harness.measure import measure
 from llem_sweep.harness.rig import Rig
 from llem_sweep.plan.types import PlannedExperiment
+from on_one_model.arguments import board, model_fields, parser_of
 
-TINY = Path(__file__).parents[1] / "sweeps" / "models" / "tiny-llama-deep"
 KINDS = ("static", "sorted", "continuous")
 
 
@@ -48,9 +44,7 @@ def configuration(given: argparse.Namespace, kind: str) -> ExperimentConfig:
         limit = {"max_batch_tokens": given.max_batch_tokens}
     return ExperimentConfig.model_validate(
         {
-            "model": given.model,
-            "weights": "pretrained" if given.pretrained else "random",
-            "precision": given.precision or ("bf16" if given.cuda else "fp32"),
+            **model_fields(given),
             "n": given.requests,
             "max_input_tokens": given.input_len,
             "max_output_tokens": given.output_len,
@@ -91,27 +85,14 @@ def report(runs: dict[str, list[Run]]) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--model", default=str(TINY), help="Hub id or local folder")
-    parser.add_argument("--pretrained", action="store_true", help="load weights instead of random ones")
-    parser.add_argument("--cuda", action="store_true", help="compute on the first visible GPU")
-    parser.add_argument(
-        "--precision", default=None, help="fp32 (default on the CPU), bf16 (default on a GPU)"
-    )
+    parser = parser_of(__doc__, "tiny-llama-deep", requests=24, batch_size=8, input_len=256, output_len=128)
     parser.add_argument("--attention", default=None, help="flash_attention_2, for example")
-    parser.add_argument("--requests", type=int, default=24)
-    parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--max-batch-tokens", type=int, default=256)
-    parser.add_argument("--input-len", type=int, default=256, help="longest prompt")
-    parser.add_argument("--output-len", type=int, default=128, help="longest answer")
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
     clock = SystemClock()
-    gpus: tuple[Gpu, ...] = (
-        (NvmlGpu.open(list_boards()[0].uuid),) if given.cuda else simulated_boards([0], clock)
-    )
     runs: dict[str, list[Run]] = {kind: [] for kind in KINDS}
-    with closing(Rig(gpus, clock, node="benchmark")) as rig:
+    with closing(Rig((board(given, clock),), clock, node="benchmark")) as rig:
         for number in range(given.rounds):
             for place in range(len(KINDS)):
                 kind = KINDS[(number + place) % len(KINDS)]

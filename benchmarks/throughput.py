@@ -11,13 +11,11 @@ shows what the machine's own unrest amounts to. Exit code 1 when the median is b
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
-from pathlib import Path
 from typing import NamedTuple, cast
 
 import torch
@@ -30,14 +28,11 @@ from llem_sweep.backends.pytorch.placement import place
 from llem_sweep.backends.pytorch.requests import make_batches, request_ids
 from llem_sweep.clock import SystemClock
 from llem_sweep.config.experiment import ExperimentConfig
-from llem_sweep.device.nvml import NvmlGpu, list_boards
-from llem_sweep.device.protocol import Gpu
-from llem_sweep.device.simulated import simulated_boards
 from llem_sweep.harness.measure import measure
 from llem_sweep.harness.rig import Rig
 from llem_sweep.plan.types import PlannedExperiment
+from on_one_model.arguments import board, model_fields, parser_of
 
-TINY = Path(__file__).parents[1] / "sweeps" / "models" / "tiny-llama"
 TARGET = 0.97
 
 Loop = Callable[[], float]
@@ -110,17 +105,7 @@ def report(rounds: list[Round], tokens: int, target: float) -> bool:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--model", default=str(TINY), help="Hub id or local folder")
-    parser.add_argument("--pretrained", action="store_true", help="load weights instead of random ones")
-    parser.add_argument("--cuda", action="store_true", help="compute on the first visible GPU")
-    parser.add_argument(
-        "--precision", default=None, help="fp32 (default on the CPU), bf16 (default on a GPU)"
-    )
-    parser.add_argument("--requests", type=int, default=16)
-    parser.add_argument("--batch-size", type=int, default=4)
-    parser.add_argument("--input-len", type=int, default=64)
-    parser.add_argument("--output-len", type=int, default=64)
+    parser = parser_of(__doc__, "tiny-llama", requests=16, batch_size=4, input_len=64, output_len=64)
     parser.add_argument("--rounds", type=int, default=11, help="at least 9 for a verdict")
     parser.add_argument("--target", type=float, default=TARGET)
     given = parser.parse_args()
@@ -128,9 +113,7 @@ def main() -> int:
         parser.error("--rounds must be at least 9")
     config = ExperimentConfig.model_validate(
         {
-            "model": given.model,
-            "weights": "pretrained" if given.pretrained else "random",
-            "precision": given.precision or ("bf16" if given.cuda else "fp32"),
+            **model_fields(given),
             "dataset": {"n": given.requests, "input_len": given.input_len, "output_len": given.output_len},
             "decoder": {"preset": "deterministic"},
             "pytorch": {"batch_size": given.batch_size},
@@ -139,11 +122,8 @@ def main() -> int:
         }
     )
     clock = SystemClock()
-    gpus: tuple[Gpu, ...] = (
-        (NvmlGpu.open(list_boards()[0].uuid),) if given.cuda else simulated_boards([0], clock)
-    )
-    context = LoadContext(len(gpus), not given.cuda, 1)
-    with closing(Rig(gpus, clock, node="benchmark")) as rig:
+    context = LoadContext(gpus=1, simulated=not given.cuda, attempt=1)
+    with closing(Rig((board(given, clock),), clock, node="benchmark")) as rig:
         rounds = compare(measured_loop(config, rig), bare_loop(config, context), given.rounds)
     return 0 if report(rounds, given.requests * given.output_len, given.target) else 1
 

@@ -44,7 +44,13 @@ from llem_sweep.results.parts import (
 from llem_sweep.results.sensors import BoardSensors, SensorTiming
 from llem_sweep.results.verdict import Verdict
 from llem_sweep.results.warnings import MeasurementWarning, WarningCode
-from llem_sweep.results.work import DeviceMemoryUse, FlopsBreakdown, HardwareUtilisation, MemoryUse
+from llem_sweep.results.work import (
+    Compilation,
+    DeviceMemoryUse,
+    FlopsBreakdown,
+    HardwareUtilisation,
+    MemoryUse,
+)
 
 START = datetime(2026, 3, 4, 5, 6, 7, 890123, tzinfo=UTC)
 END = START + timedelta(seconds=12.5)
@@ -58,12 +64,24 @@ def make_config(**fields: Any) -> ExperimentConfig:
     )
 
 
+def planned_synthetic(**fields: Any) -> PlannedExperiment:
+    """An experiment of the synthetic backend, of no sweep, with ``fields`` set; it warms up for a batch alone."""
+    known: dict[str, Any] = {
+        "model": "acme/made-up-7b",
+        "backend": "synthetic",
+        "n": 16,
+        "baseline": {"duration_seconds": 10.0},
+        "warmup": {"n_warmup": 1, "thermal_floor_seconds": 0.0},
+    }
+    return PlannedExperiment("0" * 16, "1" * 16, ExperimentConfig.model_validate(known | fields), 1, {})
+
+
 def make_board(uuid: str = UUIDS[0], index: int = 0, **fields: Any) -> BoardInfo:
     """A board with every fact known."""
     known: dict[str, Any] = {
         "name": "NVIDIA H100 80GB HBM3",
         "pci_bus_id": f"00000000:0{index}:00.0",
-        "memory_total_mb": 81559.0,
+        "memory_total_mb": 85520.8,
         "power_limit_w": 700.0,
         "driver_version": "580.65.06",
         "cuda_driver_version": "13.0",
@@ -349,6 +367,7 @@ def _parts() -> dict[str, Any]:
                 ),
                 reason="none",
             ),
+            compilation=Compilation(graphs=2, seconds=40.0),
         ),
     }
 

@@ -8,8 +8,8 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
+from factories import planned_synthetic
 from llem_sweep.clock import Clock, SimulatedClock
-from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.config.options import Parallelism
 from llem_sweep.device.host_energy import HostMeter
 from llem_sweep.device.simulated import simulated_boards
@@ -27,15 +27,12 @@ STAGGER_S = 0.5
 
 def planned(**fields: Any) -> PlannedExperiment:
     """An experiment of the synthetic backend, of four processes by default."""
-    nested: dict[str, Any] = {
-        "model": "acme/made-up-7b",
-        "backend": "synthetic",
+    known: dict[str, Any] = {
         "n": 18,
         "synthetic": {"run_seconds": 12.0, "num_processes": 4},
-        "baseline": {"duration_seconds": 10.0},
         "warmup": {"n_warmup": 2, "thermal_floor_seconds": 0.0},
     }
-    return PlannedExperiment("0" * 16, "1" * 16, ExperimentConfig(**(nested | fields)), 1, {})
+    return planned_synthetic(**(known | fields))
 
 
 def clock_of(rank: int) -> SimulatedClock:

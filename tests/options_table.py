@@ -59,7 +59,7 @@ def _generate(*names: str) -> dict[str, Row]:
 
 ROWS: dict[str, Row] = {
     "measurement.min_duration_seconds": Row(
-        "`run_window()`: the workload is repeated as a whole until the run is so long", _PART
+        "`run_window()`: the workload is repeated as a whole until the window is so long", _PART
     ),
     "measurement.window": Row("`narrowed()`: which part of the run is the window", _PART),
     "measurement.start_seconds": Row("the first batch of a `windowed` window", _PART),
@@ -386,6 +386,11 @@ ROWS: dict[str, Row] = {
     "lora.adapter_path": Row(
         "`PeftModelForCausalLM.load_adapter()`",
         "backends/pytorch/test_adapters.py::test_a_local_adapter_is_put_on_the_model",
+    ),
+    "lora.revision": Row(
+        "`hf_hub_download(revision=…)` of the adapter's files",
+        "backends/pytorch/test_adapters.py"
+        "::test_the_adapter_comes_from_the_revision_asked_for_whatever_that_of_the_model",
     ),
     "lora.merge_weights": Row(
         "`merge_and_unload()`", "backends/pytorch/test_adapters.py::test_a_local_adapter_is_put_on_the_model"

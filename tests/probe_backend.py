@@ -10,6 +10,7 @@ import pytest
 
 from llem_sweep.backends.protocol import (
     BatchTally,
+    Compiled,
     DeviceMemory,
     Fetched,
     LoadContext,
@@ -86,6 +87,7 @@ class _Model:
     off_board = False
     architecture = Uncounted("the probe computes nothing")
     operands = Operands(None, None, None, "the probe computes nothing")
+    compiled: Compiled | None = None
 
     def __init__(self, name: str, clock: Clock, probe: Probe) -> None:
         self._name = name

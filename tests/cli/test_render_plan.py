@@ -20,7 +20,7 @@ from llem_sweep.plan.types import (
 from llem_sweep.sweep import DryRun
 
 Printed = Callable[..., str]
-CLUSTER = ClusterShape((NodeShape("node7", 4, 16.0, "NVIDIA H100 80GB HBM3", 81_559.0),))
+CLUSTER = ClusterShape((NodeShape("node7", 4, 16.0, "NVIDIA H100 80GB HBM3", 85_520.8),))
 
 
 def dry(
@@ -43,9 +43,12 @@ def test_experiments_are_listed_in_order(grid_plan: SweepPlan, printed: Printed)
     assert "grid: 4 experiments\nNothing was started, and nothing written.\n" in text
 
 
-def test_the_gpus_there_are_named(grid_plan: SweepPlan, printed: Printed) -> None:
+def test_the_gpus_there_are_named_with_their_memory_in_the_unit_of_the_estimates(
+    grid_plan: SweepPlan, printed: Printed
+) -> None:
+    """NVML's bytes, which the facts hold by 10^6, are no whole number of any GiB."""
     text = printed(dry_run_report(dry(grid_plan)))
-    assert "4 GPUs on 1 node\n  node7: 4 × NVIDIA H100 80GB HBM3, 80 GiB each, 16 CPUs\n" in text
+    assert "4 GPUs on 1 node\n  node7: 4 × NVIDIA H100 80GB HBM3, 85.5 GB each, 16 CPUs\n" in text
 
 
 @pytest.mark.parametrize("board", ["Simulated GPU", "H100", None])

@@ -11,7 +11,7 @@ import pytest
 
 from llem_sweep.config.contents import digest
 from llem_sweep.config.experiment import ExperimentConfig
-from llem_sweep.config.identity import canonical_config, dump_config
+from llem_sweep.config.identity import canonical_config, config_hash, dump_config
 from llem_sweep.config.sweep import SweepConfig
 from llem_sweep.errors import ConfigError, Problem
 from llem_sweep.plan.expand import plan_sweep
@@ -79,6 +79,8 @@ def test_equal_adapters_are_one_experiment_and_different_ones_are_two(load: Load
         ("{merge_weights: true}", "give either adapter_id"),
         ("{adapter_id: acme/a, adapter_path: adapters/one}", "give either adapter_id"),
         ("{adapter_id: ./adapters/one}", "give a folder as adapter_path"),
+        ("{adapter_path: adapters/one, revision: v1}", "revision chooses among those on the Hub"),
+        ("{revision: 7, adapter_id: acme/a}", "valid string"),
         ("{adapter_path: adapters/none}", "there is no folder"),
         ("{adapter_path: adapters/one/adapter_config.json}", "isn't a folder"),
     ],
@@ -95,6 +97,13 @@ def test_an_adapter_of_the_hub_goes_by_its_name(load: Load) -> None:
     assert sweep.contents == {}
     assert dump_config(planned.config)["lora"] == {"adapter_id": "acme/a", "merge_weights": True}
     assert ExperimentConfig.model_validate(dump_config(planned.config)) == planned.config
+
+
+def test_a_revision_of_an_adapter_is_another_experiment_and_can_be_swept(load: Load) -> None:
+    text = "model: acme/m\nlora: {adapter_id: acme/a}\nsweep: {lora.revision: [v1, v2]}\n"
+    one, other = plan_sweep(load(text)).experiments
+    plain = ExperimentConfig.model_validate({"model": "acme/m", "lora": {"adapter_id": "acme/a"}})
+    assert len({one.config_hash, other.config_hash, config_hash(plain, {})}) == 3
 
 
 def test_adapters_arent_divided_over_processes(problems: Problems) -> None:

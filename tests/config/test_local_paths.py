@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from llem_sweep.config.contents import END_BYTES, LARGE_BYTES, changed_contents, digest
-from llem_sweep.config.experiment import FileDataset
+from llem_sweep.config.datasets import FileDataset
 from llem_sweep.config.sweep import SweepConfig
 from llem_sweep.errors import Problem
 from llem_sweep.plan.expand import plan_sweep

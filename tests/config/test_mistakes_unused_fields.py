@@ -10,7 +10,8 @@ import pytest
 from pydantic import BaseModel
 
 import llem_sweep
-from llem_sweep.config.experiment import ExperimentConfig, FileDataset, HubDataset, SyntheticDataset
+from llem_sweep.config.datasets import FileDataset, HubDataset, SyntheticDataset
+from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.config.lora import LoraConfig
 from llem_sweep.config.sweep import ExecutionConfig, SweepConfig
 

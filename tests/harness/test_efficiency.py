@@ -5,13 +5,14 @@ from typing import Any, cast
 import pytest
 
 from factories import make_board
-from llem_sweep.backends.protocol import BatchTally, DeviceMemory, LoadedModel, Operands
+from llem_sweep.backends.protocol import BatchTally, Compiled, DeviceMemory, LoadedModel, Operands
 from llem_sweep.harness.efficiency import efficiency
 from llem_sweep.harness.memory import memory_use
 from llem_sweep.plan.architecture import Architecture
 from llem_sweep.plan.flops import Passes, RequestLength
 from llem_sweep.results.experiment import MeasuredOn
 from llem_sweep.results.parts import ExtendedEfficiencyMetrics
+from llem_sweep.results.work import Compilation
 
 
 class Model:
@@ -19,6 +20,7 @@ class Model:
 
     architecture = Architecture(10, 10, 10**12, 0, 1, (None,), 4, True)
     operands = Operands("bf16", 10**9, 2.0)
+    compiled = Compiled(3, 21.5)
 
     def memory(self) -> tuple[DeviceMemory, ...]:
         return (DeviceMemory("cuda:0", 3_000_000, 8_000_000), DeviceMemory("cuda:1", 2_000_000, 5_000_000))
@@ -41,6 +43,7 @@ def test_only_work_on_boards_that_are_metered_uses_what_they_can_do(where: Measu
         assert found.hardware.memory_bandwidth_utilisation == pytest.approx(2e9 / 2.0 / 3.35e12)
     extended = found.added_to(ExtendedEfficiencyMetrics(batch_count=1))
     assert (extended.batch_count, extended.hardware, extended.memory) == (1, found.hardware, found.memory)
+    assert extended.compilation == Compilation(graphs=3, seconds=21.5)
 
 
 def test_memory_is_the_sum_over_devices_and_the_largest_cache() -> None:

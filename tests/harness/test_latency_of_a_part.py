@@ -2,39 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
+from factories import planned_synthetic
 from llem_sweep.clock import SimulatedClock
-from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.device.simulated import simulated_boards
 from llem_sweep.harness.measure import measure
 from llem_sweep.harness.rig import Rig
 from llem_sweep.harness.verification import verify
-from llem_sweep.plan.types import PlannedExperiment
 from llem_sweep.results.outcome import REQUESTS
 from llem_sweep.sampling.request_file import decode_requests
 
 
 def test_only_the_batches_of_the_window_count_in_latencies_phases_and_records() -> None:
-    fields: dict[str, Any] = {
-        "model": "acme/made-up-7b",
-        "backend": "synthetic",
-        "n": 16,
-        "max_output_tokens": 11,
-        "synthetic": {"run_seconds": 8.0},
-        "baseline": {"duration_seconds": 4.0},
-        "warmup": {"n_warmup": 1, "thermal_floor_seconds": 0.0},
+    planned = planned_synthetic(
+        n=16,
+        max_output_tokens=11,
+        synthetic={"run_seconds": 8.0},
+        baseline={"duration_seconds": 4.0},
         # Eight batches of a second, three times; of these the third to the thirteenth.
-        "measurement": {
+        measurement={
             "min_duration_seconds": 20.0,
             "window": "windowed",
             "start_seconds": 1.5,
             "end_seconds": 13.5,
         },
-    }
-    planned = PlannedExperiment("0" * 16, "1" * 16, ExperimentConfig.model_validate(fields), 1, {})
+    )
     clock = SimulatedClock()
     kept: dict[str, bytes] = {}
     rig = Rig(simulated_boards([0], clock), clock, node="here")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from factories import planned_synthetic
 from llem_sweep.clock import SimulatedClock
 from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.device.faults import Faults, ForeignProcess
@@ -23,15 +24,11 @@ from llem_sweep.sampling.sidecar_reading import decode_timeseries
 
 
 def planned(**fields: Any) -> PlannedExperiment:
-    nested: dict[str, Any] = {
-        "model": "acme/made-up-7b",
-        "backend": "synthetic",
-        "n": 16,
+    known: dict[str, Any] = {
         "synthetic": {"run_seconds": 12.0, "load_seconds": 3.0},
-        "baseline": {"duration_seconds": 10.0},
         "warmup": {"n_warmup": 2, "thermal_floor_seconds": 30.0, "settle_limit_seconds": 0.0},
     }
-    return PlannedExperiment("0" * 16, "1" * 16, ExperimentConfig(**(nested | fields)), 1, {})
+    return planned_synthetic(**(known | fields))
 
 
 class Bench:

@@ -6,14 +6,13 @@ from typing import Any
 
 import pytest
 
+from factories import planned_synthetic
 from llem_sweep.clock import SimulatedClock
-from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.device.faults import Faults, ForeignProcess
 from llem_sweep.device.protocol import Reading
 from llem_sweep.device.simulated import Limits, SimulatedGpu
 from llem_sweep.harness.measure import measure
 from llem_sweep.harness.rig import Rig
-from llem_sweep.plan.types import PlannedExperiment
 from llem_sweep.results.experiment import ExperimentResult
 from llem_sweep.results.verdict import BLOCKING, CONTAMINATING, judge
 from llem_sweep.results.warnings import REMEDIES, MeasurementWarning, WarningCode
@@ -25,16 +24,10 @@ WINDOW_S = 1056.0
 
 def measured(gpu: SimulatedGpu, clock: SimulatedClock, **fields: Any) -> ExperimentResult:
     known: dict[str, Any] = {
-        "model": "acme/made-up-7b",
-        "backend": "synthetic",
-        "n": 16,
         "synthetic": {"run_seconds": 12.0},
-        "baseline": {"duration_seconds": 10.0},
         "warmup": {"n_warmup": 1, "thermal_floor_seconds": 30.0, "settle_limit_seconds": 0.0},
     }
-    config = ExperimentConfig.model_validate(known | fields)
-    rig = Rig((gpu,), clock, node="here")
-    return measure(PlannedExperiment("0" * 16, "1" * 16, config, 1, {}), rig).result
+    return measure(planned_synthetic(**(known | fields)), Rig((gpu,), clock, node="here")).result
 
 
 def codes(result: ExperimentResult) -> set[WarningCode]:
@@ -169,14 +162,7 @@ def test_idle_power_that_was_not_taken_alone_is_taken_again_for_the_next_experim
     clock = SimulatedClock()
     visitor = ForeignProcess(4711, 1000.0, 1020.0)
     rig = Rig((SimulatedGpu(0, clock, faults=Faults(foreign=(visitor,))),), clock, node="here")
-    quick: dict[str, Any] = {
-        "model": "acme/made-up-7b",
-        "backend": "synthetic",
-        "synthetic": {"run_seconds": 12.0},
-        "baseline": {"duration_seconds": 10.0},
-        "warmup": {"n_warmup": 1, "thermal_floor_seconds": 0.0},
-    }
-    planned = PlannedExperiment("0" * 16, "1" * 16, ExperimentConfig.model_validate(quick), 1, {})
+    planned = planned_synthetic(synthetic={"run_seconds": 12.0})
     first, second = measure(planned, rig).result, measure(planned, rig).result
     assert WarningCode.BASELINE_NOT_IDLE in codes(first)
     assert WarningCode.BASELINE_NOT_IDLE not in codes(second)

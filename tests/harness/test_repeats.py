@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
+from factories import planned_synthetic
 from gangs import clock_of, measured_together
 from gangs import planned as planned_gang
 from llem_sweep.clock import SimulatedClock
@@ -24,17 +23,10 @@ from llem_sweep.results.outcome import Completed
 REQUESTS, INPUT, OUTPUT = 16, 512, 128
 
 
-def planned(least_s: float, run_s: float = 5.0, **fields: Any) -> PlannedExperiment:
-    known: dict[str, Any] = {
-        "model": "acme/made-up-7b",
-        "backend": "synthetic",
-        "n": REQUESTS,
-        "synthetic": {"run_seconds": run_s},
-        "baseline": {"duration_seconds": 10.0},
-        "warmup": {"n_warmup": 1, "thermal_floor_seconds": 0.0},
-        "measurement": {"min_duration_seconds": least_s},
-    }
-    return PlannedExperiment("0" * 16, "1" * 16, ExperimentConfig.model_validate(known | fields), 1, {})
+def planned(least_s: float, run_s: float = 5.0) -> PlannedExperiment:
+    return planned_synthetic(
+        n=REQUESTS, synthetic={"run_seconds": run_s}, measurement={"min_duration_seconds": least_s}
+    )
 
 
 @pytest.mark.parametrize(("least_s", "times"), [(0.0, 1), (4.9, 1), (5.1, 2), (12.0, 3)])

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from factories import planned_synthetic
 from llem_sweep.clock import SimulatedClock
-from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.device.host_energy import HostMeter
 from llem_sweep.device.simulated import SensorProfile, SimulatedGpu, simulated_boards
 from llem_sweep.execution.worker import WorkerSpec, device_environment_restored, open_rig
@@ -31,15 +31,8 @@ from powercap_tree import RANGE_UJ, PowercapTree
 
 
 def planned(**fields: Any) -> PlannedExperiment:
-    known: dict[str, Any] = {
-        "model": "acme/made-up-7b",
-        "backend": "synthetic",
-        "n": 16,
-        "synthetic": {"run_seconds": 6.0},
-        "baseline": {"duration_seconds": 4.0},
-        "warmup": {"n_warmup": 2, "thermal_floor_seconds": 0.0},
-    }
-    return PlannedExperiment("0" * 16, "1" * 16, ExperimentConfig.model_validate(known | fields), 1, {})
+    known = {"synthetic": {"run_seconds": 6.0}, "baseline": {"duration_seconds": 4.0}}
+    return planned_synthetic(**(known | fields))
 
 
 def measured(boards: int = 1, sensor: SensorProfile | None = None, **fields: Any) -> Completed:

@@ -9,7 +9,7 @@ from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.config.sweep import SweepConfig
 from llem_sweep.plan.admission import admit
 from llem_sweep.plan.expand import plan_sweep
-from llem_sweep.plan.types import Admission, ClusterShape, ModelFacts, NodeShape, Refusal
+from llem_sweep.plan.types import Admission, CacheLayers, ClusterShape, ModelFacts, NodeShape, Refusal
 
 BOARD_MB = 1000.0
 NODES = (NodeShape("big", 4, 8.0, "H100", BOARD_MB), NodeShape("small", 1, 8.0, "L4", BOARD_MB))
@@ -182,6 +182,22 @@ def test_a_model_without_a_plan_to_divide_it_is_refused_where_that_is_known() ->
     assert refusal({"pytorch": {"num_processes": 2}}, facts=ModelFacts(tensor_plan=False)) is None
 
 
+@pytest.mark.parametrize("has_one", [True, False, None])
+def test_a_tokenizer_known_to_have_no_chat_template_is_refused_where_one_is_asked_for(
+    has_one: bool | None,
+) -> None:
+    facts = ModelFacts(chat_template=has_one)
+    chat = {"dataset": {"name": "builtin", "chat_template": True}}
+    refused = refusal(chat, facts=facts)
+    if has_one is False:
+        assert refused is not None
+        assert refused[0] is Refusal.UNSUPPORTED
+        assert refused[1].startswith("dataset.chat_template: the tokenizer of x has no chat template")
+    else:
+        assert refused is None
+    assert refusal({}, facts=facts) is None
+
+
 def test_weights_fit_one_board_in_data_mode_and_all_boards_in_tensor_mode() -> None:
     facts = ModelFacts(weight_bytes=2 * WHOLE_BOARD)
     assert refusal({"pytorch": {"num_processes": 2, "parallelism": "tensor"}}, facts=facts) is None
@@ -254,7 +270,7 @@ def test_weights_beyond_the_boards_memory_are_too_large(
 
 def test_what_a_batch_needs_beside_the_weights_counts_and_is_told() -> None:
     token = WHOLE_BOARD // 1000
-    facts = ModelFacts(weight_bytes=WHOLE_BOARD // 2, cache_bytes_per_token=token)
+    facts = ModelFacts(weight_bytes=WHOLE_BOARD // 2, cache=(CacheLayers(token),))
     fits = {"dataset": {"n": 8, "input_len": 100, "output_len": 26}, "pytorch": {"batch_size": 4}}
     assert refusal(fits, facts=facts) is None
     refused = refusal(fits | {"dataset": {"n": 8, "input_len": 100, "output_len": 27}}, facts=facts)

@@ -8,12 +8,12 @@ import pytest
 
 from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.plan.memory import MemoryEstimate, memory_estimate
-from llem_sweep.plan.types import ActivationBytes, ModelFacts
+from llem_sweep.plan.types import ActivationBytes, CacheLayers, ModelFacts
 
 ACTIVATIONS = ActivationBytes(
     layer_token=1000, attention_token=500, pair=0, chosen_logits=3000, further_logits=0
 )
-FACTS = ModelFacts(weight_bytes=1_000_000, cache_bytes_per_token=100, activations=ACTIVATIONS)
+FACTS = ModelFacts(weight_bytes=1_000_000, cache=(CacheLayers(100),), activations=ACTIVATIONS)
 
 
 def parts(facts: ModelFacts = FACTS, **fields: Any) -> MemoryEstimate:
@@ -31,6 +31,26 @@ def parts(facts: ModelFacts = FACTS, **fields: Any) -> MemoryEstimate:
 def test_the_cache_holds_every_token_of_the_batch_but_the_last() -> None:
     assert parts().weights == 1_000_000
     assert parts().cache == 4 * (10 + 4) * 100
+
+
+def test_layers_with_a_window_hold_no_more_than_it_but_whole_prompts_at_first() -> None:
+    sliding = FACTS._replace(cache=(CacheLayers(60), CacheLayers(40, window=6)))
+    assert parts(sliding).cache == 4 * (14 * 60 + 6 * 40)
+    assert sum(parts(sliding)) == 1_000_000 + 4 * 10 * 100 + 4 * 10 * 1000
+    wide = FACTS._replace(cache=(CacheLayers(60), CacheLayers(40, window=14)))
+    assert parts(wide) == parts()
+
+
+@pytest.mark.parametrize(
+    "options", [{"cache_implementation": "static"}, {"torch_compile": True, "use_cache": True}]
+)
+def test_a_static_cache_is_whole_from_the_first_pass_on(options: dict[str, Any]) -> None:
+    sliding = FACTS._replace(cache=(CacheLayers(60), CacheLayers(40, window=6)))
+    cache = 4 * (14 * 60 + 6 * 40)
+    assert parts(sliding, pytorch={"batch_size": 4} | options) == (1_000_000, cache, 4 * 10 * 1000)
+    short: dict[str, Any] = {"dataset": "builtin", "n": 8, "max_input_tokens": 10, "max_output_tokens": 5}
+    room = parts(pytorch={"batch_size": 4} | options, **short)
+    assert room == (1_000_000, 4 * 5 * 100, 4 * 3000), "for the longest answer, of whatever prompts"
 
 
 def test_the_prompts_come_before_the_cache_has_grown() -> None:

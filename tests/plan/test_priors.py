@@ -126,6 +126,15 @@ def test_elsewhere_half_a_repetition_is_expected_beyond_the_least_length() -> No
     assert short.fixed_s + short.work_s == pytest.approx(once.fixed_s + once.work_s)
 
 
+def test_a_run_that_waits_for_steady_state_may_take_longer() -> None:
+    steady = {"min_duration_seconds": 600, "window": "steady_state"}
+    whole = duration_prior(config(**BARE, measurement={"min_duration_seconds": 600}), KNOWN)
+    part = duration_prior(config(**BARE, measurement=steady), KNOWN)
+    assert part.least_s == whole.least_s
+    assert part.most_s == whole.most_s + 240
+    assert whole.fixed_s < part.fixed_s < whole.fixed_s + 240
+
+
 def test_a_load_takes_the_engine_the_weights_and_the_idle_power_after_it() -> None:
     assert load_prior_s(config(), KNOWN) == ENGINE_S + 16 + 30
     assert load_prior_s(config(baseline={"enabled": False}), KNOWN) == ENGINE_S + 16

@@ -22,7 +22,13 @@ from llem_sweep.results.parts import (
 from llem_sweep.results.phases import phase_metrics
 from llem_sweep.results.requests import RequestLog, RequestRecord, pooled
 from llem_sweep.results.warnings import MeasurementWarning, WarningCode
-from llem_sweep.results.work import DeviceMemoryUse, FlopsBreakdown, HardwareUtilisation, MemoryUse
+from llem_sweep.results.work import (
+    Compilation,
+    DeviceMemoryUse,
+    FlopsBreakdown,
+    HardwareUtilisation,
+    MemoryUse,
+)
 
 TENSOR = make_config(n=8, synthetic={"num_processes": 2, "parallelism": "tensor"})
 
@@ -422,6 +428,19 @@ def test_utilisation_unknown_of_one_process_is_unknown_of_the_whole_with_its_rea
     assert found is not None
     assert (found.model_flops_utilisation, found.memory_bandwidth_utilisation) == (None, None)
     assert found.reason == "not counted"
+
+
+def test_what_processes_compile_at_the_same_time_adds_up_in_graphs_alone() -> None:
+    def compiled(found: Compilation | None) -> dict[str, Any]:
+        return {"extended_metrics": ExtendedEfficiencyMetrics(compilation=found)}
+
+    one, other = Compilation(graphs=2, seconds=30.0), Compilation(graphs=1, seconds=41.0)
+    whole = aggregate([part(0, **compiled(one)), part(1, **compiled(other))]).extended_metrics
+    assert whole is not None
+    assert whole.compilation == Compilation(graphs=3, seconds=41.0)
+    partly = aggregate([part(0, **compiled(one)), part(1, **compiled(None))]).extended_metrics
+    assert partly is not None
+    assert partly.compilation is None
 
 
 def test_memory_is_that_of_all_processes() -> None:

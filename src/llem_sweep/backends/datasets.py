@@ -12,13 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from llem_sweep.config.contents import is_local
-from llem_sweep.config.experiment import (
-    BUILTIN_DATASET,
-    ExperimentConfig,
-    FileDataset,
-    HubDataset,
-    SyntheticDataset,
-)
+from llem_sweep.config.datasets import BUILTIN_DATASET, FileDataset, HubDataset, SyntheticDataset
+from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.errors import BackendError, ModelLoadError
 
 PROMPT_FIELDS = ("prompt", "text", "question", "instruction")

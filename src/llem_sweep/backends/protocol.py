@@ -127,6 +127,15 @@ class Operands(NamedTuple):
     """Why bytes are None."""
 
 
+class Compiled(NamedTuple):
+    """What an engine compiled for a workload."""
+
+    graphs: int
+    """Made up to now."""
+    seconds: float
+    """Before its first batch: making them, with the passes that it takes to have them made."""
+
+
 class DeviceMemory(NamedTuple):
     """What one device holds for a model."""
 
@@ -171,6 +180,10 @@ class LoadedModel(Protocol):
     @property
     def operands(self) -> Operands:
         """What its products take and a pass reads."""
+
+    @property
+    def compiled(self) -> Compiled | None:
+        """For the workload that was prepared last; None where nothing is compiled."""
 
     def effective(self, config: ExperimentConfig) -> dict[str, Any]:
         """What was made of ``config``: JSON-ready arguments as passed, device, data type, threads."""

@@ -116,6 +116,10 @@ class SyntheticModel:
     def operands(self) -> Operands:
         return Operands(None, None, None, self.architecture.reason)
 
+    @property
+    def compiled(self) -> None:
+        return None
+
     def failure(self, config: ExperimentConfig) -> str | None:
         """The fault that strikes this attempt."""
         limit = config.synthetic.fail_times

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from llem_sweep.cli.escape import outside
 from llem_sweep.cli.listing import refused_experiments, skipped_points
-from llem_sweep.cli.wording import UNKNOWN, count, duration, energy, short_model
+from llem_sweep.cli.wording import UNKNOWN, count, duration, energy, gigabytes, short_model
 from llem_sweep.plan.values import point
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _offer(node: NodeShape, *, simulated: bool) -> str:
     if node.gpus:
         board = node.board or "GPU"
         marked = " (simulated)" if simulated and "simulated" not in board.lower() else ""
-        memory = f", {node.board_memory_mb / 1024:,.0f} GiB each" if node.board_memory_mb else ""
+        memory = f", {gigabytes(1e6 * node.board_memory_mb)} each" if node.board_memory_mb else ""
         parts.append(f"{node.gpus} × {board}{marked}{memory}")
     return ", ".join([*parts, f"{node.cpus:g} CPUs"])
 
@@ -131,13 +131,9 @@ def _cells(line: _Line, told: bool) -> tuple[RenderableType, ...]:
         outside(short_model(line.experiment.config.model)),
         outside(point(_other_fields(line.experiment))),
         str(line.experiment.cycle),
-        *([_gigabytes(line.least)] if told else []),
+        *([gigabytes(line.least.total if line.least is not None else None)] if told else []),
         Text("runs", "green") if line.refused is None else Text("refused", "red"),
     )
-
-
-def _gigabytes(least: MemoryEstimate | None) -> str:
-    return f"{least.total / 1e9:,.1f} GB" if least is not None else UNKNOWN
 
 
 def _other_fields(experiment: PlannedExperiment) -> dict[str, object]:

@@ -19,6 +19,11 @@ def energy(energy_j: float | None) -> str:
     return f"{significant(energy_j * 1e3)} mJ" if size else "0 J"
 
 
+def gigabytes(size: float | None) -> str:
+    """Memory of ``size`` bytes in GB (10^9 bytes), for example ``85.5 GB``: boards and estimates in one unit."""
+    return UNKNOWN if size is None else f"{size / 1e9:,.1f} GB"
+
+
 def significant(value: float | None, digits: int = 3) -> str:
     """A number with ``digits`` digits that count, and never fewer before the point than it has."""
     if value is None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from llem_sweep.config.base import BackendOptions, ConfigModel, Unhashed
-from llem_sweep.config.contents import LOCAL_PREFIXES, is_local
+from llem_sweep.config.contents import is_local
+from llem_sweep.config.datasets import BUILTIN_DATASET, Dataset, FileDataset, HubDataset, asked_by_lengths
 from llem_sweep.config.fp8 import excluded_by_fp8
 from llem_sweep.config.lora import LoraConfig
 from llem_sweep.config.measurement import MeasurementConfig
@@ -17,8 +18,6 @@ from llem_sweep.redaction import holds_credential
 
 Precision = Literal["fp32", "fp16", "bf16", "fp8"]
 
-BUILTIN_DATASET = "builtin"
-
 DECODER_PRESETS: dict[str, dict[str, Any]] = {
     "deterministic": {"temperature": 0.0, "do_sample": False},
     "standard": {"temperature": 1.0, "top_p": 0.95, "do_sample": True},
@@ -26,80 +25,6 @@ DECODER_PRESETS: dict[str, dict[str, Any]] = {
     "factual": {"temperature": 0.3, "do_sample": True},
 }
 """What each ``decoder.preset`` stands for; keys given beside a preset win."""
-
-
-class SyntheticDataset(ConfigModel):
-    """Requests of exact length: every prompt ``input_len`` tokens, every answer ``output_len`` tokens."""
-
-    n: int = Field(default=100, ge=1)
-    """Number of requests."""
-    input_len: int = Field(default=512, ge=1)
-    """Tokens in every prompt."""
-    output_len: int = Field(default=128, ge=1)
-    """Tokens in every answer; an end-of-sequence token can't cut it short."""
-    seed: int = Field(default=42, ge=0)
-    """Seed of the random token ids."""
-
-
-class FileDataset(ConfigModel):
-    """Prompts of a file."""
-
-    path: str = Field(min_length=1)
-    """A ``.jsonl`` or ``.txt`` file, starting with ``./``, ``../`` or ``/`` (relative to the YAML file)."""
-    chat_template: bool = False
-    """Put each prompt as a user's message into the chat template of the model's tokenizer."""
-
-    @model_validator(mode="after")
-    def _is_a_path(self) -> Self:
-        if not is_local(self.path):
-            raise ValueError(f"path must start with {', '.join(LOCAL_PREFIXES)}: give a Hub dataset as name")
-        return self
-
-
-class HubDataset(ConfigModel):
-    """A dataset from the Hugging Face Hub, which needs the ``datasets`` extra, or ``builtin``."""
-
-    name: str = Field(min_length=1)
-    split: str = "train"
-    column: str | None = None
-    """Column that holds the prompt; by default the first of prompt, text, question, instruction."""
-    chat_template: bool = False
-    """Put each prompt as a user's message into the chat template of the model's tokenizer."""
-
-    @model_validator(mode="after")
-    def _builtin_has_no_parts(self) -> Self:
-        if self.name == BUILTIN_DATASET and (self.split != "train" or self.column is not None):
-            raise ValueError("split and column choose among a Hub dataset's parts, and builtin has none")
-        return self
-
-
-def _kind_of_dataset(given: Any) -> str | None:
-    if isinstance(given, str):
-        return "name"
-    if isinstance(given, dict):
-        if "path" in given:
-            return "file"
-        return "hub" if {"name", "split", "column", "chat_template"} & given.keys() else "lengths"
-    if isinstance(given, FileDataset):
-        return "file"
-    if isinstance(given, HubDataset):
-        return "hub"
-    return "lengths" if isinstance(given, SyntheticDataset) else None
-
-
-Dataset = Annotated[
-    Annotated[str, Field(min_length=1), Tag("name")]
-    | Annotated[SyntheticDataset, Tag("lengths")]
-    | Annotated[FileDataset, Tag("file")]
-    | Annotated[HubDataset, Tag("hub")],
-    Discriminator(
-        _kind_of_dataset,
-        custom_error_type="dataset_kind",
-        custom_error_message=(
-            "Input should be a name, a path, or a mapping with name, path, or n, input_len and output_len"
-        ),
-    ),
-]
 
 
 class DecoderConfig(ConfigModel):
@@ -142,7 +67,8 @@ class WarmupConfig(ConfigModel):
     """Least time under load before the window opens; below 30 s results carry a warning. 0 also waits for
     nothing to settle."""
     settle_limit_seconds: float = Field(default=240.0, ge=0.0, le=3600.0)
-    """Longest further time under load to wait until temperature and power have settled."""
+    """Longest further time under load to wait until temperature and power have settled; also how long a run of
+    ``measurement.window: steady_state`` that is repeated goes on without being steady, warm-up or not."""
     convergence_detection: bool = False
     """Go on until the latency's coefficient of variation falls below ``cv_threshold``."""
     cv_threshold: float = Field(default=0.05, gt=0.0, le=1.0)
@@ -262,27 +188,7 @@ class ExperimentConfig(ConfigModel):
     @model_validator(mode="before")
     @classmethod
     def _workload_size(cls, given: Any) -> Any:
-        """A synthetic dataset says its own number and lengths: the general fields follow it."""
-        if not isinstance(given, dict):
-            return given
-        dataset = given.get("dataset")
-        if isinstance(dataset, SyntheticDataset):
-            dataset = dataset.model_dump()
-        if not isinstance(dataset, dict) or _kind_of_dataset(dataset) != "lengths":
-            return given
-        defaults = SyntheticDataset()
-        follows = {
-            "n": ("n", defaults.n),
-            "max_input_tokens": ("input_len", defaults.input_len),
-            "max_output_tokens": ("output_len", defaults.output_len),
-        }
-        resolved = dict(given)
-        for field, (source, default) in follows.items():
-            value = dataset.get(source, default)
-            if field == "n" and field in given and given[field] != value:
-                raise ValueError(f"n is {given[field]} but dataset.n is {value}: give one of them")
-            resolved[field] = value
-        return resolved
+        return given | asked_by_lengths(given) if isinstance(given, dict) else given
 
     @model_validator(mode="after")
     def _lengths_agree(self) -> Self:

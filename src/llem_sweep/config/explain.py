@@ -22,7 +22,6 @@ _WITH: dict[str, dict[str, Any]] = {
     "bnb_4bit_use_double_quant": {"load_in_4bit": True},
     "torch_compile_mode": {"torch_compile": True},
     "torch_compile_backend": {"torch_compile": True},
-    "merge_weights": {"adapter_id": "placeholder"},
     "max_batch_tokens": {"batching": "continuous"},
 }
 """Options that act beside others only, and values of those."""
@@ -84,6 +83,8 @@ def _surroundings(field: str) -> dict[str, Any]:
     """What must be there for ``field`` to be looked at alone."""
     if field in ("dataset.split", "dataset.column", "dataset.chat_template"):
         return _PLACEHOLDER | {"dataset": {"name": "placeholder"}}
+    if field in ("lora.revision", "lora.merge_weights"):
+        return _PLACEHOLDER | {"lora": {"adapter_id": "placeholder"}}
     if field in ("pytorch.device_map", "pytorch.max_memory"):
         # Another backend has no boards that they could contradict.
         return _PLACEHOLDER | {"backend": "synthetic"}

@@ -16,7 +16,8 @@ from pydantic import BaseModel
 
 from llem_sweep.config.base import Unhashed
 from llem_sweep.config.contents import is_local
-from llem_sweep.config.experiment import BUILTIN_DATASET, ExperimentConfig, FileDataset, HubDataset
+from llem_sweep.config.datasets import BUILTIN_DATASET, FileDataset, HubDataset
+from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.config.options import plugin_options
 from llem_sweep.errors import ConfigError
 

@@ -17,6 +17,8 @@ class LoraConfig(ConfigModel):
     """Its name on the Hub."""
     adapter_path: str | None = Field(default=None, min_length=1)
     """Its folder, relative to the YAML file."""
+    revision: str | None = Field(default=None, min_length=1)
+    """Branch, tag or commit on the Hub; by default its main branch, whatever ``pytorch.revision`` says."""
     merge_weights: bool = False
     """Add the adapter to the weights while loading, so that a pass costs what it does without; by default its own
     products are computed in every pass."""
@@ -32,4 +34,6 @@ class LoraConfig(ConfigModel):
             raise ValueError("give either adapter_id (a name on the Hub) or adapter_path (a folder)")
         if self.adapter_id is not None and is_local(self.adapter_id):
             raise ValueError("adapter_id is a name on the Hub: give a folder as adapter_path")
+        if self.revision is not None and self.adapter_id is None:
+            raise ValueError("revision chooses among those on the Hub: adapter_path has none")
         return self

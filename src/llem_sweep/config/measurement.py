@@ -13,16 +13,18 @@ class MeasurementConfig(ConfigModel):
     """How long the workload is run, and which part of that run is measured."""
 
     min_duration_seconds: float = Field(default=0.0, ge=0.0, le=86_400.0)
-    """The workload is repeated, always as a whole and with the same tokens, until the run has lasted at least so
-    long; 0 runs it once. Tokens, requests and energy count every repetition."""
+    """The workload is repeated, always as a whole and with the same tokens, until the window is at least so long;
+    0 runs it once. A window with end_seconds has its length, and then the run is at least so long. Tokens,
+    requests and energy count every repetition."""
     window: Literal["total", "steady_state", "windowed"] = "total"
     """total measures the whole run. steady_state leaves out the batches at its beginning until temperature, power
-    and throughput have settled. windowed measures the whole batches between start_seconds and end_seconds."""
+    and throughput have settled; a run that is repeated waits warmup.settle_limit_seconds for that at most.
+    windowed measures the whole batches between start_seconds and end_seconds."""
     start_seconds: float = Field(default=0.0, ge=0.0)
     """Where the window of ``windowed`` begins, from the start of the run; moved to the next start of a batch."""
     end_seconds: float | None = Field(default=None, gt=0.0)
     """Where it ends, from the start of the run; moved to the last end of a batch before. By default the end of the
-    run; a run that is shorter fails, which min_duration_seconds prevents."""
+    run. A run that is shorter fails, which min_duration_seconds prevents."""
 
     @model_validator(mode="after")
     def _window_is_one(self) -> Self:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from llem_sweep.harness.assembly import Measured, assemble
+from llem_sweep.harness.beginning import Beginning
 from llem_sweep.harness.derived import look_at
 from llem_sweep.harness.evidence import Seen, evidence, has_drifted, why_not_idle
 from llem_sweep.harness.outputs import encoded_outputs
@@ -43,7 +44,8 @@ def measure(
         warm = settle(workload, model, config.warmup, rig, warm, sampler)
         model.reset_peak_memory()
         least_s = config.measurement.min_duration_seconds
-        run = run_window(workload, model, rig, sampler, experiment.cycle, least_s)
+        beginning = Beginning(config, sampler.recording)
+        run = run_window(workload, model, rig, sampler, experiment.cycle, least_s, beginning)
         window = narrowed(run, config.measurement, sampler, rig)
         recording, after = cool(sampler, run, rig, config.baseline.after_seconds if context else 0.0)
     if keep is not None and config.save_outputs:

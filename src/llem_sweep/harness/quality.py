@@ -8,6 +8,7 @@ from typing import NamedTuple
 from llem_sweep.config.experiment import BaselineConfig, ExperimentConfig, SamplingConfig, WarmupConfig
 from llem_sweep.config.measurement import MeasurementConfig
 from llem_sweep.harness.evidence import Identity, has_drifted, why_not_idle
+from llem_sweep.harness.warmup_doubts import Doubt, steady_state_doubts, warm_up_doubts
 from llem_sweep.results.environment import BoardInfo
 from llem_sweep.results.parts import WarmupResult
 from llem_sweep.results.warnings import MeasurementWarning, WarningCode
@@ -18,7 +19,6 @@ from llem_sweep.sampling.watch import Watch
 SHORT_WINDOW_S = 10.0
 """Below this the sensors, not the model, dominate the number."""
 SHORT_BASELINE_S = 10.0
-SHORT_WARM_UP_S = 30.0
 FEW_SAMPLES = 20
 WIDE_BOUND = 0.05
 UNSTABLE_BASELINE = 0.05
@@ -29,8 +29,6 @@ DRIFT_C = 3.0
 CLOCK_CHANGE = 0.05
 THROTTLED_S = 0.05
 """Less time held down than this, by the boards' counters, is their resolution."""
-
-Doubt = tuple[WarningCode, str]
 
 
 class Circumstances(NamedTuple):
@@ -65,8 +63,12 @@ def doubts(about: Circumstances, samples: Samples) -> tuple[MeasurementWarning, 
     found: list[Doubt] = [*_what_was_measured(about)]
     if about.boards and not about.energy_off:
         found += [*_energy(samples), *_window(about, samples), *_baseline(about, samples)]
-    # A window that begins in steady state is found by the same rule, wherever it is found.
-    found += _warm_up(about) if about.measurement.window != "steady_state" else ()
+    steady = about.measurement.window == "steady_state"
+    found += (
+        steady_state_doubts(about.warm, samples.evidence)
+        if steady
+        else warm_up_doubts(about.warmup, about.warm)
+    )
     found += [*_board(about, samples), *_alone(about, samples)]
     return tuple(MeasurementWarning.of(code, message) for code, message in found)
 
@@ -185,30 +187,6 @@ def _unstable(account: Account) -> Iterator[Doubt]:
         yield (
             WarningCode.BASELINE_UNSTABLE,
             f"idle power is {account.baseline_w:.1f} ± {account.baseline_uncertainty_w:.1f} W",
-        )
-
-
-def _warm_up(about: Circumstances) -> Iterator[Doubt]:
-    if not about.warmup.enabled:
-        yield WarningCode.WARM_UP_OFF, "the window began without a warm-up"
-        return
-    if about.warmup.thermal_floor_seconds < SHORT_WARM_UP_S:
-        yield (
-            WarningCode.WARM_UP_SHORT,
-            f"thermal floor of {about.warmup.thermal_floor_seconds:g} s, less than {SHORT_WARM_UP_S:g} s",
-        )
-    warm = about.warm
-    if warm.converged is False:
-        yield (
-            WarningCode.WARM_UP_UNCONVERGED,
-            f"coefficient of variation {warm.final_cv} after {warm.iterations_completed} batches,"
-            f" above {warm.target_cv:g}",
-        )
-    if warm.settled is False:
-        yield (
-            WarningCode.THERMAL_DRIFT,
-            f"not settled when the window opened: {warm.temperature_slope_c_per_s or 0.0:+.3f} °C/s,"
-            f" {warm.power_slope_pct_per_s or 0.0:+.2f} %/s of power",
         )
 
 

@@ -32,6 +32,7 @@ _UNDERIVED = (
     "extended_metrics.effective_batch_size",
     "extended_metrics.hardware",
     "extended_metrics.memory",
+    "extended_metrics.compilation",
     "host_energy.domains",
     "host_energy.reason",
 )

@@ -7,12 +7,13 @@ from typing import NamedTuple
 
 from llem_sweep.backends.protocol import BatchTally, LoadedModel, Workload
 from llem_sweep.config.measurement import MeasurementConfig
+from llem_sweep.harness.beginning import Beginning, run_of
 from llem_sweep.harness.rig import Rig
 from llem_sweep.phases import Phase
 from llem_sweep.sampling.account import Span
 from llem_sweep.sampling.energy import needs_more
 from llem_sweep.sampling.recording import Recording
-from llem_sweep.sampling.run import Batch, Part, Run
+from llem_sweep.sampling.run import Part
 from llem_sweep.sampling.sampler import Sampler
 from llem_sweep.sampling.selection import part_of
 
@@ -43,11 +44,17 @@ class Window(NamedTuple):
 
 
 def run_window(
-    workload: Workload, model: LoadedModel, rig: Rig, sampler: Sampler, cycle: int = 1, least_s: float = 0.0
+    workload: Workload,
+    model: LoadedModel,
+    rig: Rig,
+    sampler: Sampler,
+    cycle: int = 1,
+    least_s: float = 0.0,
+    beginning: Beginning | None = None,
 ) -> Window:
-    """Run every batch once, and all of them again until ``least_s`` seconds have passed, between two
-    synchronisations, starting just after a tick of the counter or, of several processes, at the time that they
-    agree on.
+    """Run every batch once, and all of them again until ``least_s`` seconds have passed since the start or the
+    window's ``beginning``, between two synchronisations, starting just after a tick of the counter or, of several
+    processes, at the time that they agree on.
 
     Repeats of a configuration (``cycle``) start at other points between two ticks, spread by the golden ratio:
     work that keeps step with the sensor would otherwise be seen from the same side every time (SC'24, arXiv
@@ -68,9 +75,12 @@ def run_window(
             tallies.append(workload.run_batch(index, rig.phases.mark))
             rig.steps += 1
             ends_s.append(now_s := rig.clock.monotonic())
+            if least_s and beginning is not None:
+                beginning.look(start_s, tallies, ends_s)
         iterations += 1
+        until_s = beginning.until_s(start_s, least_s) if beginning is not None else start_s + least_s
         # Processes that need each other agree on the end, so that none is left alone with a batch.
-        if not least_s or rig.gang.agree(now_s >= start_s + least_s):
+        if not least_s or rig.gang.agree(now_s >= until_s):
             break
         # A workload that takes no time at all would spin here and starve the sampler.
         rig.clock.sleep(0.001 - (now_s - begun_s))
@@ -87,19 +97,7 @@ def narrowed(whole: Window, config: MeasurementConfig, sampler: Sampler, rig: Ri
         return whole
     # Every sample up to the run's end is there then, as it will be when the window is found again.
     _resolve(sampler, whole.end_s, rig)
-    batches = [
-        Batch(
-            end_s,
-            tally.requests,
-            tally.input_tokens,
-            tally.output_tokens,
-            tally.padded_tokens,
-            tally.batches,
-            tally.places,
-        )
-        for end_s, tally in zip(whole.ends_s, whole.tallies, strict=True)
-    ]
-    part = part_of(Run(whole.start_s, tuple(batches)), config, sampler.recording())
+    part = part_of(run_of(whole.start_s, whole.tallies, whole.ends_s), config, sampler.recording())
     return whole._replace(
         start_s=part.start_s,
         end_s=part.end_s,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from llem_sweep.config.experiment import ExperimentConfig
+from llem_sweep.config.datasets import no_template
+from llem_sweep.config.experiment import ExperimentConfig, in_chat
 from llem_sweep.config.options import OFFLOADED_CACHES
 from llem_sweep.config.placing import board_limits
 from llem_sweep.plan.fp8 import lacks_fp8
@@ -100,7 +101,13 @@ def _judge(
     if older := _without_fp8(config, cluster):
         return _Verdict(Refusal.UNSUPPORTED, older)
     known = facts(config)
-    if problem := known.problem or _undivided(config, known) or _unquantised_cache(config, known):
+    problem = (
+        known.problem
+        or _undivided(config, known)
+        or _unquantised_cache(config, known)
+        or _without_template(config, known)
+    )
+    if problem:
         return _Verdict(Refusal.UNSUPPORTED, problem)
     # Where nobody has looked yet, the model may still be.
     if (
@@ -218,6 +225,11 @@ def _undivided(config: ExperimentConfig, known: ModelFacts) -> str | None:
             f" heads of {config.model}: take a number that divides them"
         )
     return None
+
+
+def _without_template(config: ExperimentConfig, known: ModelFacts) -> str | None:
+    """Why prompts can't be put as messages of a chat, when that much is known."""
+    return no_template(config.model) if in_chat(config) and known.chat_template is False else None
 
 
 def _excess(config: ExperimentConfig, cluster: ClusterShape, known: ModelFacts) -> str | None:

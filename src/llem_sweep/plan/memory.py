@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
-from llem_sweep.config.experiment import ExperimentConfig, SyntheticDataset
-from llem_sweep.config.options import CacheType
-from llem_sweep.plan.precision import VALUE_BYTES
+from llem_sweep.config.datasets import SyntheticDataset
+from llem_sweep.config.experiment import ExperimentConfig
+from llem_sweep.plan.packed_cache import PackedCache, packed_cache
 from llem_sweep.plan.types import ActivationBytes, ModelFacts
 from llem_sweep.plan.workload import planned_workload
-
-_BITS: dict[CacheType, int] = {"fp8": 8, "int4": 4, "int2": 2}
-_GROUP = 64
-"""Numbers of a cache of integers that share a scale and an offset (transformers' ``q_group_size``)."""
-_RESIDUAL = 128
-"""Tokens after which such a cache packs those that have come since (its ``residual_length``)."""
-_FLOAT = 4
-"""Bytes of a number that is brought back from fp8, before it has the type of what is computed."""
 
 
 class MemoryEstimate(NamedTuple):
@@ -27,7 +18,8 @@ class MemoryEstimate(NamedTuple):
     cache: int
     """Keys and values at the end of the batch, of all rows."""
     activations: int
-    """On top of both, at the moment of most memory; then the cache may not have grown to its end yet."""
+    """On top of both, at the moment of most memory; then the cache may not have grown to its end yet, or layers
+    that keep the last tokens alone may still have whole prompts."""
 
     @property
     def total(self) -> int:
@@ -41,80 +33,77 @@ class _Batch(NamedTuple):
     """Positions of each prompt."""
     steps: int
     """Passes after the first."""
+    static: int | None
+    """Positions of a cache that is made whole before the first pass; None for one that grows."""
+
+    @property
+    def length(self) -> int:
+        """Positions of each row in the cache at the end."""
+        return self.width + self.steps if self.static is None else self.static
 
 
 def memory_estimate(config: ExperimentConfig, facts: ModelFacts) -> MemoryEstimate | None:
     """What ``config`` needs at least; None where its weights aren't known.
 
     Requests of a synthetic dataset have their exact lengths. Others may be of one token, and answers end after
-    the fewest that are asked for, so that nothing is counted that may not be needed. Of a cache or activations of
-    which nothing is known, nothing is counted either.
+    the fewest that are asked for, so that nothing is counted that may not be needed; a static cache has room for
+    the longest answer. Of a cache or activations of which nothing is known, nothing is counted either.
     """
     if facts.weight_bytes is None:
         return None
     batch = _least_batch(config)
-    token = facts.cache_bytes_per_token or 0
     if config.backend == "pytorch" and not _keeps_cache(config):
         last = _activations(facts.activations, batch.rows, batch.width + batch.steps)
         return MemoryEstimate(facts.weight_bytes, 0, last)
-    cache = _cache(config, token, batch)
-    first = _cache(config, token, batch._replace(steps=0))
-    prompt = first + _activations(facts.activations, batch.rows, batch.width)
-    passes = (batch._replace(steps=steps) for steps in _fullest(config, batch.steps))
-    last = max(
-        (_cache(config, token, one) + _later_pass(config, facts.activations, one) for one in passes),
-        default=0,
+    if (packed := packed_cache(config)) is not None:
+        return _with_packed(facts, facts.weight_bytes, batch, packed)
+    layers = facts.cache or ()
+    cache = batch.rows * sum(each.bytes(batch.length) for each in layers)
+    # What a growing cache will let go of is there until the next pass, since it is a part of one tensor.
+    prompts = batch.rows * batch.width * sum(each.token_bytes for each in layers)
+    prompt = _activations(facts.activations, batch.rows, batch.width)
+    prompt += prompts if batch.static is None else cache
+    last = cache + (_activations(facts.activations, batch.rows, 1) if batch.steps else 0)
+    return MemoryEstimate(facts.weight_bytes, cache, max(prompt, last) - cache)
+
+
+def _with_packed(facts: ModelFacts, weights: int, batch: _Batch, packed: PackedCache) -> MemoryEstimate:
+    """With a cache that grows and keeps all tokens, packed: each later pass brings one layer's back."""
+    rows, width, known = batch.rows, batch.width, facts.activations
+    token_bytes = sum(each.token_bytes for each in facts.cache or ())
+    brought_back = known.layer_keys * packed.brought_back if known else 0
+
+    def held(steps: int) -> int:
+        return int(rows * packed.bytes(token_bytes, width, steps))
+
+    prompt = held(0) + _activations(known, rows, width)
+    passes = (
+        held(steps) + max(_activations(known, rows, 1), rows * (width + steps) * brought_back)
+        for steps in packed.fullest(batch.steps)
     )
-    return MemoryEstimate(facts.weight_bytes, cache, max(prompt, last, cache) - cache)
-
-
-def _fullest(config: ExperimentConfig, steps: int) -> Iterator[int]:
-    """Passes after the first, of ``steps``, at which most is held: the last, and that before tokens are packed."""
-    if steps:
-        yield steps
-    if config.pytorch.cache_dtype in ("int4", "int2") and steps >= _RESIDUAL:
-        yield steps - steps % _RESIDUAL - 1
-
-
-def _cache(config: ExperimentConfig, token: int, batch: _Batch) -> int:
-    """Keys and values of all rows after ``batch.steps``, each token of ``token`` bytes as it is computed."""
-    kind, whole = config.pytorch.cache_dtype, batch.width + batch.steps
-    if kind is None or config.backend != "pytorch":
-        return batch.rows * whole * token
-    value = VALUE_BYTES[config.precision]
-    numbers = token / value
-    if kind == "fp8":
-        return int(batch.rows * whole * numbers)
-    # A prompt is packed at once, with a scale and an offset of the type that is computed.
-    recent = batch.steps % _RESIDUAL
-    packed = numbers * (_BITS[kind] / 8 + 2 * value / _GROUP)
-    return int(batch.rows * ((whole - recent) * packed + recent * token))
-
-
-def _later_pass(config: ExperimentConfig, known: ActivationBytes | None, batch: _Batch) -> int:
-    """The most that the last pass of ``batch`` holds: keys and values of a layer brought back from their type, or
-    the rest."""
-    rest, kind = _activations(known, batch.rows, 1), config.pytorch.cache_dtype
-    if known is None or kind is None or config.backend != "pytorch":
-        return rest
-    value = VALUE_BYTES[config.precision]
-    # fp8: keys brought back, values as two floats on their way, and both as they were before the new token.
-    # Integers: both brought back, and once more joined to the latest tokens.
-    number = value + 2 * _FLOAT + 2 if kind == "fp8" else 4 * value
-    return max(rest, batch.rows * (batch.width + batch.steps) * known.layer_keys * number)
+    cache = held(batch.steps)
+    return MemoryEstimate(weights, cache, max(prompt, cache, *passes) - cache)
 
 
 def _least_batch(config: ExperimentConfig) -> _Batch:
-    rows = planned_workload(config).rows
-    if isinstance(config.dataset, SyntheticDataset):
-        return _Batch(rows, config.max_input_tokens, config.max_output_tokens - 1)
-    return _Batch(rows, 1, (config.decoder.min_new_tokens or 1) - 1)
+    exact = isinstance(config.dataset, SyntheticDataset)
+    width = config.max_input_tokens if exact else 1
+    longest = config.max_output_tokens - 1
+    steps = longest if exact else (config.decoder.min_new_tokens or 1) - 1
+    static = width + longest if _is_static(config) else None
+    return _Batch(planned_workload(config).rows, width, steps, static)
+
+
+def _is_static(config: ExperimentConfig) -> bool:
+    options = config.pytorch
+    chosen = options.cache_implementation or ("static" if options.torch_compile else None)
+    return config.backend == "pytorch" and chosen == "static"
 
 
 def _keeps_cache(config: ExperimentConfig) -> bool:
     """Whether keys and values stay beside the weights as they are: not without a cache, nor with one that is moved
     to the host or packed."""
-    return config.pytorch.use_cache and config.pytorch.cache_implementation in (None, "dynamic", "static")
+    return config.pytorch.use_cache and config.pytorch.cache_implementation in (None, "static")
 
 
 def _activations(known: ActivationBytes | None, rows: int, width: int) -> int:

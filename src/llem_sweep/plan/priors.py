@@ -72,10 +72,10 @@ def duration_prior(config: ExperimentConfig, facts: ModelFacts) -> Prior:
     batch_s = _batch_s(config, facts, work)
     warm_s = work.fewest_warmup_batches * batch_s
     fixed_s = HANDLING_S + work.floor_s + work.least_run_s
-    settle_s = 0.0
+    settle_s = work.steady_limit_s
     if _is_sampled(config):
         fixed_s += COOLING_S + (config.baseline.after_seconds if config.baseline.enabled else 0.0)
-        settle_s = work.settle_limit_s
+        settle_s += work.settle_limit_s
     return Prior(
         fixed_s=fixed_s + SETTLING_SHARE * settle_s,
         work_s=_beyond_s(config, work, batch_s) + max(0.0, warm_s - work.floor_s) / _parts(config),

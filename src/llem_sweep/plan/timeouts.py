@@ -35,7 +35,7 @@ def default_timeout_s(config: ExperimentConfig) -> float:
         work_s = (work.batches + work.most_warmup_batches) * _batch_s(config, work)
     # Warm-up up to its floor runs whole batches, so it may overrun by as much again; a run that is to last for
     # some time overruns by one workload at most, which is counted.
-    load_s = 2 * work.floor_s + work.settle_limit_s + work.least_run_s + 2 * work_s
+    load_s = 2 * work.floor_s + work.settle_limit_s + work.least_run_s + work.steady_limit_s + 2 * work_s
     return max(LEAST_TIMEOUT_S, load_s) + _compile_s(config)
 
 

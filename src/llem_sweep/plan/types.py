@@ -85,12 +85,26 @@ class ActivationBytes(NamedTuple):
     """Numbers, not bytes: the keys of one layer for one token, or its values."""
 
 
+class CacheLayers(NamedTuple):
+    """Layers that keep keys and values for equally long."""
+
+    token_bytes: int
+    """Of one token, in all of these layers."""
+    window: int | None = None
+    """How many of the last tokens they keep; None for all."""
+
+    def bytes(self, tokens: int) -> int:
+        """Of a row of so many tokens."""
+        return self.token_bytes * (tokens if self.window is None else min(tokens, self.window))
+
+
 class ModelFacts(NamedTuple):
     """What a backend knows of a model without loading it. Unknown is None."""
 
     parameters: int | None = None
     weight_bytes: int | None = None
-    cache_bytes_per_token: int | None = None
+    cache: tuple[CacheLayers, ...] | None = None
+    """What it keeps of each token; nothing else."""
     activations: ActivationBytes | None = None
     tensor_plan: bool | None = None
     """Whether the model says how it is divided over several processes (``parallelism: tensor``)."""
@@ -100,6 +114,8 @@ class ModelFacts(NamedTuple):
     """Tokens that it knows."""
     fixed_cache: str | None = None
     """Why its keys and values can't be quantised."""
+    chat_template: bool | None = None
+    """Whether its tokenizer has a template for chats."""
     problem: str | None = None
     """Why the model can't be used at all, when that is known already."""
     absent: str | None = None
@@ -117,6 +133,7 @@ class NodeShape(NamedTuple):
     board: str | None = None
     """NVML's name of its boards."""
     board_memory_mb: float | None = None
+    """Of each board, of the smallest where they differ, in MB (10^6 bytes)."""
     accelerator: str | None = None
     """Ray's name for the kind of its boards, for example ``H100``."""
     workers: int | None = None

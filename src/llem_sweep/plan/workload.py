@@ -6,6 +6,7 @@ from math import ceil
 from typing import NamedTuple
 
 from llem_sweep.config.experiment import ExperimentConfig
+from llem_sweep.config.measurement import MeasurementConfig
 from llem_sweep.plan.need import need_of
 
 
@@ -16,6 +17,8 @@ class PlannedWorkload(NamedTuple):
     """Of the workload, run once."""
     least_run_s: float
     """The workload is repeated as a whole until the run has lasted so long."""
+    steady_limit_s: float
+    """Longest that it goes on beyond that because it isn't steady yet."""
     rows: int
     """Sequences of one batch; beams are rows of a batch."""
     fewest_warmup_batches: int
@@ -41,13 +44,23 @@ def planned_workload(config: ExperimentConfig) -> PlannedWorkload:
     waits = warmup.enabled and warmup.thermal_floor_seconds > 0
     return PlannedWorkload(
         batches=ceil(requests / batch_size),
-        least_run_s=config.measurement.min_duration_seconds,
+        least_run_s=_least_run_s(config.measurement),
+        steady_limit_s=warmup.settle_limit_seconds if _waits_for_steady_state(config.measurement) else 0.0,
         rows=min(batch_size, requests, _most_rows(config)) * beams,
         fewest_warmup_batches=fewest if warmup.enabled else 0,
         most_warmup_batches=most if warmup.enabled else 0,
         floor_s=warmup.thermal_floor_seconds if waits else 0.0,
         settle_limit_s=warmup.settle_limit_seconds if waits else 0.0,
     )
+
+
+def _least_run_s(config: MeasurementConfig) -> float:
+    begins_s = config.start_seconds if config.end_seconds is None and config.min_duration_seconds else 0.0
+    return begins_s + config.min_duration_seconds
+
+
+def _waits_for_steady_state(config: MeasurementConfig) -> bool:
+    return config.window == "steady_state" and config.min_duration_seconds > 0
 
 
 def _most_rows(config: ExperimentConfig) -> int:

@@ -17,6 +17,7 @@ class BoardInfo(ResultModel):
     """NVML index on its node (PCI order)."""
     pci_bus_id: str | None = None
     memory_total_mb: float | None = None
+    """In MB (10^6 bytes); nvidia-smi tells MiB."""
     power_limit_w: float | None = None
     driver_version: str | None = None
     cuda_driver_version: str | None = None

@@ -15,7 +15,7 @@ from llem_sweep.results.parts import (
 )
 from llem_sweep.results.sums import per, total
 from llem_sweep.results.warnings import MeasurementWarning, WarningCode
-from llem_sweep.results.work import FlopsBreakdown, HardwareUtilisation, MemoryUse, share_of_peak
+from llem_sweep.results.work import Compilation, FlopsBreakdown, HardwareUtilisation, MemoryUse, share_of_peak
 
 Results = Sequence[ExperimentResult]
 _NODE_ONCE = (
@@ -177,6 +177,14 @@ def memory(results: Results) -> MemoryUse | None:
     return MemoryUse(**sums, devices=tuple(devices), reason=reason)
 
 
+def compilation(extended: Sequence[ExtendedEfficiencyMetrics]) -> Compilation | None:
+    """What all processes compiled, at the same time."""
+    known = [each.compilation for each in extended if each.compilation is not None]
+    if not known or len(known) < len(extended):
+        return None
+    return Compilation(graphs=sum(each.graphs for each in known), seconds=max(each.seconds for each in known))
+
+
 def extended(
     results: Results,
     work: Mapping[str, int],
@@ -209,6 +217,7 @@ def extended(
         energy_per_total_token_j=per(total_j, work["total_tokens"]),
         hardware=utilised,
         memory=memory(results),
+        compilation=compilation(known),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import AwareDatetime
 
 from llem_sweep.results.base import JsonDict, ResultModel
-from llem_sweep.results.work import HardwareUtilisation, MemoryUse
+from llem_sweep.results.work import Compilation, HardwareUtilisation, MemoryUse
 
 
 class MethodEnergy(ResultModel):
@@ -185,6 +185,8 @@ class ExtendedEfficiencyMetrics(ResultModel):
     energy_per_total_token_j: float | None = None
     hardware: HardwareUtilisation | None = None
     memory: MemoryUse | None = None
+    compilation: Compilation | None = None
+    """None where nothing is compiled."""
 
 
 class PhaseMetrics(ResultModel):

@@ -86,6 +86,15 @@ class MemoryUse(ResultModel):
     """Why the peak is None."""
 
 
+class Compilation(ResultModel):
+    """What the engine compiled, all of it before the warm-up."""
+
+    graphs: int
+    """By the compiler's own count when the window had ended; of several processes the sum."""
+    seconds: float
+    """Time that it took, with the passes that it takes to have them made; of several processes the longest."""
+
+
 def share_of_peak(amount: float | None, peak_per_s: float | None, duration_s: float) -> float | None:
     """``amount`` in ``duration_s`` as a share of the most that is possible; None when any of it is unknown."""
     if amount is None or not peak_per_s or duration_s <= 0:

@@ -20,8 +20,9 @@ THROUGHPUT_PCT_PER_S = POWER_PCT_PER_S
 """A board that works at another pace draws another power, so that one limit serves for both."""
 _FEWEST_BATCHES = 5
 """Throughput is judged over so many batches at least, however long they take."""
-_JUDGE_EVERY_S = 1.0
-_SAME_S = 1e-6
+JUDGE_EVERY_S = 1.0
+"""The starts of batches that are looked at lie so far apart at least."""
+SAME_S = 1e-6
 """A batch that ends so shortly after a moment ends at it."""
 
 
@@ -40,17 +41,18 @@ def part_of(run: Run, config: MeasurementConfig, recording: Recording) -> Part:
 def _between(run: Run, start_s: float, end_s: float | None) -> Part:
     """The whole batches between two times from the start of the run."""
     asked_s = start_s if end_s is None else end_s
-    if asked_s > run.duration_s + _SAME_S:
+    if asked_s > run.duration_s + SAME_S:
         name = "start_seconds" if end_s is None else "end_seconds"
+        longer = "the length that the window is to have" if end_s is None else f"more than {asked_s:g}"
         raise WindowError(
             f"measurement.{name} is {asked_s:g}, but the run lasted {run.duration_s:.2f} s: set"
-            f" measurement.min_duration_seconds to more than {asked_s:g}, or the window to less"
+            f" measurement.min_duration_seconds to {longer}, or {name} to less"
         )
     bounds_s = run.bounds_s
-    first = bisect_left(bounds_s, run.start_s + start_s - _SAME_S)
+    first = bisect_left(bounds_s, run.start_s + start_s - SAME_S)
     last = len(run.batches)
     if end_s is not None:
-        last = bisect_right(bounds_s, run.start_s + end_s + _SAME_S) - 1
+        last = bisect_right(bounds_s, run.start_s + end_s + SAME_S) - 1
     if last <= first:
         raise WindowError(
             f"no whole batch lies between {start_s:g} and {asked_s if end_s else run.duration_s:g} s of the run,"
@@ -61,7 +63,23 @@ def _between(run: Run, start_s: float, end_s: float | None) -> Part:
 
 
 def _steady(run: Run, recording: Recording) -> Part:
-    """From the first batch at whose start the boards and the throughput have settled.
+    """From the first batch that begins in steady state."""
+    judged_s = -math.inf
+    for first, at_s in enumerate(run.bounds_s[:-1]):
+        if at_s < judged_s + JUDGE_EVERY_S:
+            continue
+        judged_s = at_s
+        if is_steady(run, first, recording):
+            return Part(run, first, len(run.batches))
+    raise WindowError(
+        f"no steady state in the {run.duration_s:.1f} s of the run: temperature, power and throughput had settled"
+        f" over {SPAN_S:g} s before the start of no batch; raise measurement.min_duration_seconds or"
+        " warmup.settle_limit_seconds"
+    )
+
+
+def is_steady(run: Run, first: int, recording: Recording) -> bool:
+    """Whether the boards and the throughput have settled at the start of batch ``first``, by what was before it.
 
     Temperature and power are judged as they are at the end of a warm-up (:func:`settling`), over the seconds
     before that start, which may lie in the warm-up. Throughput is judged by the same rule once enough of the run
@@ -69,21 +87,10 @@ def _steady(run: Run, recording: Recording) -> Part:
     told from none is the rule of Kelton and Law, "A new approach for dealing with the startup problem in discrete
     event simulation", Naval Research Logistics Quarterly 30 (1983).
     """
-    judged_s = -math.inf
-    for first, at_s in enumerate(run.bounds_s[:-1]):
-        if at_s < judged_s + _JUDGE_EVERY_S:
-            continue
-        judged_s = at_s
-        rate = throughput(run, first)
-        steady = None if rate is None else is_flat(rate, THROUGHPUT_PCT_PER_S)
-        verdicts = {settling(recording, at_s).settled, steady}
-        if True in verdicts and False not in verdicts:
-            return Part(run, first, len(run.batches))
-    raise WindowError(
-        f"no steady state in the {run.duration_s:.1f} s of the run: temperature, power and throughput had settled"
-        f" over {SPAN_S:g} s before the start of no batch; raise measurement.min_duration_seconds or"
-        " warmup.settle_limit_seconds"
-    )
+    rate = throughput(run, first)
+    steady = None if rate is None else is_flat(rate, THROUGHPUT_PCT_PER_S)
+    verdicts = {settling(recording, run.bounds_s[first]).settled, steady}
+    return True in verdicts and False not in verdicts
 
 
 def throughput(run: Run, first: int) -> Slope | None:

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
 
-from hub_server import COMMIT, MODEL, Hub
+from hub_server import COMMIT, MODEL, TAG, Hub
 from llem_sweep.backends.pytorch import PyTorchBackend, extras, loading
 from llem_sweep.backends.pytorch.adapters import Adapter
 from llem_sweep.backends.pytorch.assistant import assistant_of
@@ -157,6 +157,31 @@ def test_an_adapter_that_isnt_on_the_hub_says_so(backend: PyTorchBackend, small:
     assert problem is not None
     assert "acme/none" in problem
     assert "shows no such model" in problem
+
+
+def test_the_adapter_comes_from_the_revision_asked_for_whatever_that_of_the_model(
+    hub: Hub,
+    small: MakeConfig,
+    backend: PyTorchBackend,
+    adapter_folder: Path,
+    put: list[tuple[Adapter, torch.device, torch.dtype]],
+) -> None:
+    hub.serve_folder(adapter_folder)
+    tagged = small(lora={"adapter_id": MODEL, "revision": TAG}, pytorch={"revision": "theirs"})
+    backend.load(tagged, ON_CPU)
+    revisions = {
+        each.path.split("/resolve/")[1].split("/")[0] for each in hub.asked if "resolve" in each.path
+    }
+    assert revisions == {TAG, COMMIT}
+    assert put[0][0].commit == COMMIT
+    hub.answer = 503
+    assert PyTorchBackend(SystemClock()).fetch(tagged).already_there
+    plain = small(lora={"adapter_id": MODEL})
+    for key in (backend.load_key, backend.fetch_key):
+        assert key(tagged) != key(plain)
+    hub.answer = None
+    problem = backend.describe(small(lora={"adapter_id": MODEL, "revision": "v9"})).problem
+    assert problem == f"{MODEL}: there is no revision 'v9' of it: check lora.revision"
 
 
 def test_the_adapter_isnt_put_on_an_assistant(small: MakeConfig) -> None:

@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from huggingface_hub import constants
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from llem_sweep.backends.pytorch.chat import has_template
-from llem_sweep.backends.pytorch.support import unsupported_generation
+from hub_server import MODEL, Hub
+from llem_sweep.backends.pytorch import PyTorchBackend
+from llem_sweep.clock import SystemClock
+from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.errors import BackendError
+from llem_sweep.plan.types import ModelFacts
 from tiny_models import Load, MakeConfig, MakeFolder
 
 TEMPLATE = (
@@ -33,6 +38,15 @@ def prompts(tmp_path: Path) -> str:
 def tokenizer_of(folder: Path) -> PreTrainedTokenizerBase:
     tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(str(folder))
     return tokenizer
+
+
+def describe(config: ExperimentConfig) -> ModelFacts:
+    """What a backend that hasn't been asked yet says."""
+    return PyTorchBackend(SystemClock()).describe(config)
+
+
+def forget_the_cache() -> None:
+    shutil.rmtree(constants.HF_HUB_CACHE, ignore_errors=True)
 
 
 def inputs(load: Load, small: MakeConfig, folder: Path, **fields: Any) -> list[list[int]]:
@@ -92,20 +106,45 @@ def test_a_template_that_tells_the_date_tells_the_same_one_every_day(
 def test_a_tokenizer_without_a_template_is_refused(
     load: Load, small: MakeConfig, saved_folder: Path, talking: Path, variant_of: MakeFolder
 ) -> None:
-    """Before anything is loaded where the files are here, else before anything is measured."""
-    chat = {"name": "builtin", "chat_template": True}
-    (problem,) = unsupported_generation(small(dataset=chat))
-    assert problem.startswith("dataset.chat_template: the tokenizer of ")
-    assert "has no chat template" in problem
-    assert list(unsupported_generation(small(dataset=chat, model=str(talking)))) == []
-    assert list(unsupported_generation(small(dataset=chat, model="org/on-the-hub"))) == []
+    """Before anything is loaded, and before anything is measured where its own code might have brought one."""
+    assert describe(small(model=str(saved_folder))).chat_template is False
+    assert describe(small(model=str(talking))).chat_template is True
+    secretive = variant_of(saved_folder, tokenizer_config={"auto_map": {"AutoTokenizer": ["code.Own", None]}})
+    assert describe(small(model=str(secretive))).chat_template is True
     with pytest.raises(BackendError, match="has no chat template"):
-        load(small()).model.prepare(small(dataset=chat, model="org/on-the-hub"))
+        load(small()).model.prepare(small(dataset={"name": "builtin", "chat_template": True}))
 
 
-def test_a_template_in_a_file_of_its_own_counts(saved_folder: Path, variant_of: MakeFolder) -> None:
+def test_a_template_in_a_file_of_its_own_counts(
+    saved_folder: Path, variant_of: MakeFolder, small: MakeConfig
+) -> None:
     folder = variant_of(saved_folder)
-    assert not has_template(folder)
     (folder / "chat_template.jinja").write_text(TEMPLATE)
-    assert has_template(folder)
+    assert describe(small(model=str(folder))).chat_template is True
     assert tokenizer_of(folder).chat_template == TEMPLATE
+
+
+@pytest.mark.parametrize("reached", [True, False])
+def test_the_hub_is_asked_for_the_template_and_else_the_cache(
+    hub: Hub, saved_folder: Path, talking: Path, small: MakeConfig, reached: bool
+) -> None:
+    """By the tokenizer's own small files: no weights come for it."""
+    config = small(model=MODEL)
+    for folder, has_one in ((saved_folder, False), (talking, True)):
+        hub.serve_folder(folder)
+        hub.answer = None
+        forget_the_cache()
+        if not reached:
+            PyTorchBackend(SystemClock()).fetch(config)
+            hub.answer = 503
+        hub.asked.clear()
+        assert describe(config).chat_template is has_one
+        assert hub.downloads("model.safetensors") == 0
+
+
+def test_on_the_hub_too_a_file_of_its_own_counts(hub: Hub, saved_folder: Path, small: MakeConfig) -> None:
+    hub.serve_folder(saved_folder)
+    hub.files["chat_template.jinja"] = TEMPLATE.encode()
+    assert describe(small(model=MODEL)).chat_template is True
+    del hub.files["chat_template.jinja"], hub.files["tokenizer_config.json"]
+    assert describe(small(model=MODEL)).chat_template is False

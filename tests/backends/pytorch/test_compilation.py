@@ -9,16 +9,25 @@ from torch._dynamo import register_backend
 from torch._dynamo.backends.registry import _BACKENDS
 
 from llem_sweep import run_experiment
+from llem_sweep.backends.protocol import Compiled, LoadedModel
 from llem_sweep.backends.pytorch import PyTorchBackend
 from llem_sweep.backends.pytorch.compilation import CompiledWorkload
 from llem_sweep.clock import SimulatedClock
 from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.errors import BackendError, ModelLoadError
+from llem_sweep.harness.verification import verify
 from llem_sweep.phases import Phase
+from llem_sweep.results.flatten import flat_row
 from tiny_models import ON_CPU, Load, MakeConfig
 
 EAGER = {"torch_compile": True, "torch_compile_backend": "eager"}
 RAGGED = {"n": 5, "max_output_tokens": 6}
+
+
+def graphs(model: LoadedModel) -> int:
+    """How many were compiled for what was prepared last."""
+    assert model.compiled is not None
+    return model.compiled.graphs
 
 
 @pytest.fixture
@@ -60,11 +69,13 @@ def test_answers_are_those_of_the_model_uncompiled(load: Load, small: MakeConfig
     calls = watched.run(compiled)
     assert [call.answers for call in calls[-3:]] == expected
     effective = watched.model.effective(compiled)
-    assert effective["compile"]["graphs"] == 2
+    assert graphs(watched.model) == 2
     longest = max(call.input_ids.shape[1] for call in calls)
     assert effective["compile"]["max_cache_len"] == longest + RAGGED["max_output_tokens"] - 1
     assert {call.told.max_cache_len for call in calls} == {effective["compile"]["max_cache_len"]}
     assert watched.model.effective(plain)["compile"] is None
+    watched.model.prepare(plain)
+    assert watched.model.compiled is None
 
 
 @pytest.mark.parametrize(
@@ -97,7 +108,8 @@ def test_mode_and_backend_reach_torch_compile(
         expected | {"dynamic": False}
     ]
     effective = watched.model.effective(config)["compile"]
-    assert effective == told[0] | {"max_cache_len": effective["max_cache_len"], "graphs": 1}
+    assert effective == told[0] | {"max_cache_len": effective["max_cache_len"]}
+    assert graphs(watched.model) == 1
 
 
 def test_compiling_anything_more_is_an_error(load: Load, small: MakeConfig) -> None:
@@ -112,17 +124,18 @@ def test_compiling_anything_more_is_an_error(load: Load, small: MakeConfig) -> N
     workload.run_batch(0, lambda phase: None)
     with pytest.raises(BackendError, match="fail_on_recompile"):
         workload.run_batch(1, lambda phase: None)
-    assert model.effective(config)["compile"]["graphs"] == 1
+    assert graphs(model) == 1
 
 
 def test_what_ran_before_changes_nothing(load: Load, small: MakeConfig) -> None:
     short = small(n=2, max_output_tokens=3, pytorch=EAGER | {"batch_size": 2})
     watched = load(short)
     watched.run(short)
-    first = watched.model.effective(short)["compile"]
+    first, made = watched.model.effective(short)["compile"], graphs(watched.model)
     watched.run(small(n=1, max_output_tokens=9, pytorch=EAGER))
     watched.run(short)
     assert watched.model.effective(short)["compile"] == first
+    assert graphs(watched.model) == made
     held = watched.model._open().model
     # The length of the last static cache, which transformers else never makes shorter again.
     assert vars(held)["_previous_max_cache_length"] == first["max_cache_len"]
@@ -142,11 +155,43 @@ def test_a_model_of_which_nothing_is_compiled_is_an_error(load: Load, small: Mak
 
 def test_the_result_tells_what_was_compiled_even_without_a_warm_up(small: MakeConfig) -> None:
     config = small(**RAGGED, warmup={"enabled": False}, pytorch=EAGER | {"batch_size": 2})
-    result, _ = run_experiment(config)
+    result, sidecar = run_experiment(config)
     assert result.output_tokens == 5 * RAGGED["max_output_tokens"]
-    compiled = result.effective_config.backend["compile"]
-    assert isinstance(compiled, dict)
-    assert (compiled["backend"], compiled["graphs"]) == ("eager", 2)
+    told = result.effective_config.backend["compile"]
+    assert isinstance(told, dict)
+    assert told["backend"] == "eager"
+    row = flat_row(result)
+    assert row["extended_metrics.compilation.graphs"] == 2
+    assert result.extended_metrics is not None
+    assert result.extended_metrics.compilation is not None
+    assert row["extended_metrics.compilation.seconds"] == result.extended_metrics.compilation.seconds > 0
+    assert verify(result, sidecar).problems == ()
+
+
+def test_the_time_of_compiling_is_all_that_goes_by_until_the_first_batch(
+    monkeypatch: pytest.MonkeyPatch, load: Load, small: MakeConfig
+) -> None:
+    """On a clock that the compiler puts forward by a minute for each graph."""
+    minutes = [0]
+
+    def compile_(graph: torch.fx.GraphModule, inputs: object) -> Callable[..., Any]:
+        minutes[0] += 1
+        return graph.forward
+
+    register_backend(compile_, name="slow")
+    config = small(
+        **RAGGED, pytorch={"batch_size": 2, "torch_compile": True, "torch_compile_backend": "slow"}
+    )
+    model = load(config).model
+    monkeypatch.setattr(model, "_now", lambda: 60.0 * minutes[0])
+    try:
+        workload = model.prepare(config)
+        assert model.compiled == Compiled(graphs=2, seconds=120.0)
+        minutes[0] += 1
+        workload.run_batch(0, lambda phase: None)
+        assert model.compiled == Compiled(graphs=2, seconds=120.0)
+    finally:
+        _BACKENDS.pop("slow")
 
 
 @pytest.mark.parametrize(

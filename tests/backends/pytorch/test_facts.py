@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import AutoConfig
 
 from llem_sweep.backends.pytorch import PyTorchBackend
+from llem_sweep.backends.pytorch.caches import cache_layers
 from llem_sweep.clock import SimulatedClock
-from llem_sweep.plan.types import ModelFacts
+from llem_sweep.plan.types import CacheLayers, ModelFacts
 from tiny_models import Load, MakeConfig, MakeFolder
 
 
@@ -35,24 +37,30 @@ def test_cache_bytes_are_those_that_a_token_takes(
     with torch.inference_mode():
         cache = model(input_ids=torch.tensor([[1, 5, 6]]), use_cache=True).past_key_values
     taken = sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers)
-    assert backend.describe(small()).cache_bytes_per_token == taken // 3
+    assert backend.describe(small()).cache == (CacheLayers(taken // 3),)
 
 
-@pytest.mark.parametrize(
-    "fields", [{"sliding_window": 8}, {"layer_types": ["full_attention", "sliding_attention"]}]
-)
-def test_a_cache_of_another_kind_is_unknown(
-    backend: PyTorchBackend,
-    small: MakeConfig,
-    shape_folder: Path,
-    variant_of: MakeFolder,
-    fields: dict[str, Any],
-) -> None:
-    shape = {"model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"], "use_sliding_window": True}
-    folder = variant_of(shape_folder, config=shape | fields)
-    facts = backend.describe(small(model=str(folder)))
-    assert facts.parameters is not None
-    assert facts.cache_bytes_per_token is None
+@pytest.mark.parametrize("kind", ["mamba", "jamba", "deepseek_v3", "blt", "blenderbot"])
+def test_a_cache_of_another_kind_is_unknown(kind: str) -> None:
+    assert cache_layers(AutoConfig.for_model(kind), torch.bfloat16) is None
+
+
+def test_layers_are_told_apart_by_how_far_they_look_back() -> None:
+    """Half of the layers of one, all of another; of a third those that have a cache of their own; of a fourth by
+    the sizes of their heads, too."""
+
+    def layers(kind: str, **fields: Any) -> set[tuple[int, int | None]]:
+        found = cache_layers(AutoConfig.for_model(kind, **fields), torch.bfloat16)
+        assert found is not None
+        return {(each.token_bytes, each.window) for each in found}
+
+    of_gemma = 2 * 4 * 256 * 2
+    assert layers("gemma2") == {(13 * of_gemma, None), (13 * of_gemma, 4096)}
+    assert layers("mistral", sliding_window=16) == {(32 * 2 * 8 * 128 * 2, 16)}
+    assert layers("mistral", sliding_window=None) == {(32 * 2 * 8 * 128 * 2, None)}
+    of_gemma3n = 2 * 2 * 256 * 2
+    assert layers("gemma3n_text") == {(4 * of_gemma3n, None), (16 * of_gemma3n, 512)}
+    assert layers("gemma4_text") == {(5 * 2 * 4 * 512 * 2, None), (25 * 2 * 4 * 256 * 2, 512)}
 
 
 def test_the_size_of_a_quantised_checkpoint_is_unknown(

@@ -146,7 +146,7 @@ def test_a_cache_that_holds_a_part_is_no_cache(served: Hub, small: MakeConfig) -
     ("name", "revision", "said"),
     [
         ("acme/none", None, "shows no such model: check the name"),
-        (MODEL, "v9", "no revision 'v9': check pytorch.revision"),
+        (MODEL, "v9", "no revision 'v9' of it: check pytorch.revision"),
         ("a/b/c", None, "not the name of a model"),
     ],
 )

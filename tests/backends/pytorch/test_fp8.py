@@ -153,7 +153,7 @@ def test_weights_take_what_admission_expects_and_keep_their_number(
     assert plain.weight_bytes is not None
     assert taken < plain.weight_bytes
     assert facts.parameters == plain.parameters == getattr(loaded.architecture, "parameters", None)
-    assert facts.cache_bytes_per_token == plain.cache_bytes_per_token
+    assert facts.cache == plain.cache
 
 
 def test_layers_that_arent_whole_blocks_are_named(load: Load, board: Board, fp8_config: MakeConfig) -> None:

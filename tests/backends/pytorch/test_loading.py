@@ -229,6 +229,7 @@ def test_a_models_weights_are_freed_while_others_still_hold_it(load: Load, small
         ({"pytorch": {"load_in_8bit": True}}, False),
         ({"pytorch": {"load_in_4bit": True}}, False),
         ({"lora": {"adapter_id": "acme/adapter"}}, False),
+        ({"lora": {"adapter_id": "acme/adapter", "revision": "v1"}}, False),
         ({"pytorch": {"device_map": "cpu"}}, False),
         ({"pytorch": {"torch_compile": True}}, False),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,10 +24,20 @@ from llem_sweep.plan.admission import admit
 from llem_sweep.plan.expand import plan_sweep
 from llem_sweep.plan.memory import MemoryEstimate, memory_estimate
 from llem_sweep.plan.types import ClusterShape, NodeShape, Refusal
-from tiny_models import SHIPPED, Load, zeroed
+from tiny_models import SHIPPED, Load, MakeFolder, zeroed
 
 DENSE = ("dense-0.1b", "dense-1b", "dense-8b")
 WITHIN = 0.2
+SLIDING: dict[str, dict[str, Any]] = {
+    "mistral": {"architectures": ["MistralForCausalLM"]},
+    "qwen2": {"architectures": ["Qwen2ForCausalLM"], "use_sliding_window": True, "max_window_layers": 1},
+    "gemma3_text": {
+        "architectures": ["Gemma3ForCausalLM"],
+        "layer_types": ["full_attention", "sliding_attention"],
+        "head_dim": 8,
+        "query_pre_attn_scalar": 8,
+    },
+}
 
 
 def point(name: str, rows: int, prompt: int, answer: int, **fields: Any) -> ExperimentConfig:
@@ -146,6 +157,42 @@ def test_they_are_what_an_experiment_measures(load: Load) -> None:
     tally: BatchTally = model.prepare(config).run_batch(0, lambda phase: None)
     assert expected.weights == pytest.approx(held.model_bytes, rel=WITHIN)
     assert expected.cache == tally.cache_bytes
+
+
+@pytest.mark.parametrize("cache", [None, "static"])
+@pytest.mark.parametrize(("prompt", "answer"), [(40, 12), (6, 30), (6, 4)])
+@pytest.mark.parametrize("kind", sorted(SLIDING))
+def test_caches_with_windows_are_what_an_experiment_measures(
+    shape_folder: Path,
+    variant_of: MakeFolder,
+    load: Load,
+    kind: str,
+    prompt: int,
+    answer: int,
+    cache: str | None,
+) -> None:
+    """Windows of 16 tokens, in all layers or in some, that are reached in the prompt, in the answer or never."""
+    folder = variant_of(shape_folder, config={"model_type": kind, "sliding_window": 16} | SLIDING[kind])
+    options = {"batch_size": 3, "cache_implementation": cache}
+    config = point(str(folder), 3, prompt, answer, precision="fp32", pytorch=options)
+    tally: BatchTally = load(config).model.prepare(config).run_batch(0, lambda phase: None)
+    assert tally.cache_bytes
+    assert estimate(config).cache == pytest.approx(tally.cache_bytes, rel=WITHIN)
+
+
+@pytest.mark.parametrize(("prompt", "answer"), [(600, 3), (16, 200)])
+def test_all_that_is_alive_with_a_window_is_within_a_fifth(
+    shape_folder: Path, variant_of: MakeFolder, prompt: int, answer: int
+) -> None:
+    """After a long prompt every layer still holds all of it, whatever its window."""
+    wide = {"hidden_size": 256, "num_attention_heads": 8, "num_key_value_heads": 8, "num_hidden_layers": 12}
+    shape = {"model_type": "mistral", "sliding_window": 64, "vocab_size": 300}
+    shape |= {"intermediate_size": 256, "max_position_embeddings": 1024}
+    folder = variant_of(shape_folder, config=shape | wide)
+    config = point(str(folder), 8, prompt, answer, precision="fp32")
+    expected, (cache, peak) = estimate(config), generate(outline(config), 8, prompt, answer)
+    assert expected.cache == pytest.approx(cache, rel=WITHIN)
+    assert expected.cache + expected.activations == pytest.approx(peak, rel=WITHIN)
 
 
 def test_the_shipped_sweep_over_sizes_leaves_out_what_a_board_of_16_gb_cant_hold() -> None:

@@ -70,8 +70,12 @@ def beside(main: ModelFacts, assistant: ModelFacts, name: str) -> ModelFacts:
     if None not in sizes and sizes[0] != sizes[1]:
         return main._replace(problem=f"{name}: {_other_tokens(name, *sizes)}")
     return main._replace(
-        weight_bytes=_sum(main.weight_bytes, assistant.weight_bytes),
-        cache_bytes_per_token=_sum(main.cache_bytes_per_token, assistant.cache_bytes_per_token),
+        weight_bytes=(
+            None
+            if main.weight_bytes is None or assistant.weight_bytes is None
+            else main.weight_bytes + assistant.weight_bytes
+        ),
+        cache=None if main.cache is None or assistant.cache is None else main.cache + assistant.cache,
     )
 
 
@@ -80,7 +84,3 @@ def _other_tokens(name: str, wanted: int | None, found: int | None) -> str:
         f"pytorch.assistant_model: {name} has other tokens ({found} of them) than the model that it is to guess"
         f" for ({wanted}): take one of the same family"
     )
-
-
-def _sum(one: int | None, other: int | None) -> int | None:
-    return None if one is None or other is None else one + other

@@ -76,7 +76,8 @@ class PyTorchBackend:
         return json.dumps([own, key])
 
     def _source_key(self, config: ExperimentConfig) -> str | None:
-        adapter = config.lora.adapter_id if config.lora else None
+        lora = config.lora
+        adapter = [lora.adapter_id, lora.revision] if lora and lora.adapter_id else None
         if is_local(config.model) and adapter is None:
             return None
         options = config.pytorch

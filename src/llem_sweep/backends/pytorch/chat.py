@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
+from llem_sweep.config.datasets import no_template
 from llem_sweep.errors import BackendError
 
+_TEMPLATE = "chat_template.jinja"
+_SETTINGS = "tokenizer_config.json"
 _DAY = {
     "%d": "26",
     "%m": "07",
@@ -33,7 +37,7 @@ class Chat:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, model: str) -> None:
         if not tokenizer.chat_template:
-            raise BackendError(f"dataset.chat_template: {no_template(model)}")
+            raise BackendError(no_template(model))
         self._tokenizer = tokenizer
         self._template = _SAME_DAY + tokenizer.get_chat_template()
 
@@ -71,20 +75,18 @@ class Chat:
         return ids
 
 
-def has_template(folder: Path) -> bool:
-    """Whether the tokenizer in ``folder`` has a chat template, by the files that transformers keeps it in.
+def has_template(find: Callable[[str], Path | None]) -> bool:
+    """Whether a tokenizer has a chat template, by the files that transformers keeps it in; ``find`` tells where a
+    model's file of that name can be read here, None where it has none.
 
-    True also where one of them is damaged, which checking the folder tells.
+    True also where one of them is damaged, which checking the files tells, and where the tokenizer has code of its
+    own, which may bring one.
     """
-    if (folder / "chat_template.jinja").is_file():
+    if find(_TEMPLATE) is not None:
         return True
-    settings = folder / "tokenizer_config.json"
+    settings = find(_SETTINGS)
     try:
-        return settings.is_file() and bool(json.loads(settings.read_bytes()).get("chat_template"))
+        told = {} if settings is None else json.loads(settings.read_bytes())
     except (OSError, ValueError):
         return True
-
-
-def no_template(model: str) -> str:
-    """Why a model's tokenizer can't do it."""
-    return f"the tokenizer of {model} has no chat template: take an instruction-tuned model, or leave it out"
+    return not isinstance(told, dict) or "auto_map" in told or bool(told.get("chat_template"))

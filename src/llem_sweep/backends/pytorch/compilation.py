@@ -13,8 +13,9 @@ from typing import Any, cast
 import torch
 from transformers import CompileConfig, GenerationConfig, PreTrainedModel
 
-from llem_sweep.backends.protocol import BatchTally, MarkPhase, Workload
+from llem_sweep.backends.protocol import BatchTally, Compiled, MarkPhase, Workload
 from llem_sweep.backends.pytorch.requests import Batch
+from llem_sweep.backends.pytorch.stamps import Now
 from llem_sweep.config.options import INDUCTOR, PyTorchOptions
 from llem_sweep.errors import BackendError
 
@@ -62,11 +63,13 @@ class CompiledWorkload:
         self._told: CompileConfig = arguments["compile_config"]
         self._cache_length: int = arguments["max_cache_len"]
         self._before = before
+        self.seconds = 0.0
+        """That making its graphs took."""
 
     @property
-    def graphs(self) -> int:
-        """Graphs compiled for it, up to now."""
-        return _graphs() - self._before
+    def compiled(self) -> Compiled:
+        """What was compiled for it, up to now."""
+        return Compiled(_graphs() - self._before, self.seconds)
 
     @property
     def batches(self) -> int:
@@ -77,18 +80,23 @@ class CompiledWorkload:
             return self._workload.run_batch(index, mark)
 
     def effective(self) -> dict[str, Any]:
-        """What is compiled and how, JSON-ready."""
-        return self._told.to_dict() | {"max_cache_len": self._cache_length, "graphs": self.graphs}
+        """How it is compiled, JSON-ready."""
+        return self._told.to_dict() | {"max_cache_len": self._cache_length}
 
 
 def compiled_ahead(
-    workload: Workload, model: PreTrainedModel, batches: Sequence[Batch], arguments: dict[str, Any]
+    workload: Workload,
+    model: PreTrainedModel,
+    batches: Sequence[Batch],
+    arguments: dict[str, Any],
+    now: Now,
 ) -> CompiledWorkload:
     """``workload`` of ``batches`` with all compiled that generate() needs for them, with the same ``arguments``.
 
-    Runs those of the batches that may need something compiled of their own, at full length. Raises BackendError
-    where transformers compiles nothing for this model.
+    Runs those of the batches that may need something compiled of their own, at full length; ``now`` is in
+    monotonic seconds. Raises BackendError where transformers compiles nothing for this model.
     """
+    begun_s = now()
     # What another model of this class has compiled would serve this one as well, by chance.
     torch.compiler.reset()
     compiled = CompiledWorkload(workload, arguments, _graphs())
@@ -102,7 +110,8 @@ def compiled_ahead(
                 attention_mask=batch.attention_mask.to(model.device),
                 generation_config=generation,
             )
-    if not compiled.graphs:
+    compiled.seconds = now() - begun_s
+    if not compiled.compiled.graphs:
         raise BackendError(
             f"pytorch.torch_compile: transformers compiled nothing of {type(model).__name__}: its answers have one"
             " token alone, or its cache or architecture can't be compiled"

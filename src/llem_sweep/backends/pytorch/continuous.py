@@ -15,7 +15,8 @@ from transformers.generation.continuous_batching import ContinuousBatchingManage
 from llem_sweep.backends.protocol import BatchTally, BatchTimes, MarkPhase, Output, RequestTimes
 from llem_sweep.backends.pytorch.faults import Translated
 from llem_sweep.backends.pytorch.stamps import Now
-from llem_sweep.config.experiment import ExperimentConfig, SyntheticDataset
+from llem_sweep.config.datasets import SyntheticDataset
+from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.phases import Phase
 from llem_sweep.plan.flops import RequestLength
 

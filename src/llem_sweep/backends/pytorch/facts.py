@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,11 +13,13 @@ from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from llem_sweep.backends.pytorch.activations import activations_of
+from llem_sweep.backends.pytorch.caches import cache_layers
+from llem_sweep.backends.pytorch.chat import has_template
 from llem_sweep.backends.pytorch.faults import Translated
 from llem_sweep.backends.pytorch.fetch import checked_cache
 from llem_sweep.backends.pytorch.files import Wanted, adapter_of, check_entry, check_folder, model_of
 from llem_sweep.backends.pytorch.fp8 import fp8_bytes
-from llem_sweep.backends.pytorch.hub import Asking, look
+from llem_sweep.backends.pytorch.hub import Asking, Listing, look
 from llem_sweep.backends.pytorch.loading import DTYPES, from_config
 from llem_sweep.backends.pytorch.quantisation import quantised_already, quantised_bytes
 from llem_sweep.backends.pytorch.support import fixed_cache
@@ -31,6 +35,8 @@ class _Place(NamedTuple):
 
     arguments: dict[str, Any]
     """What makes transformers read its configuration here, without asking anybody."""
+    find: Callable[[str], Path | None]
+    """Where its file of a name can be read, None where it has none; may fetch it. Raises HubUnreachableError."""
     problem: str | None = None
     """What keeps it from being loaded all the same."""
 
@@ -38,13 +44,14 @@ class _Place(NamedTuple):
 def describe(config: ExperimentConfig, *, ask_hub: bool = True) -> ModelFacts:
     """Facts on the model of ``config``; a problem only where it is certain for every node.
 
-    Runs no code of the model's, downloads its configuration at most, and waits a few seconds for a Hub that
-    doesn't answer; without ``ask_hub`` the Hub is taken to be one.
+    Runs no code of the model's, downloads the configuration of model and tokenizer at most, and waits a few
+    seconds for a Hub that doesn't answer; without ``ask_hub`` the Hub is taken to be one.
     """
     try:
         place = _place(model_of(config), ask_hub=ask_hub)
         if (adapter := adapter_of(config)) is not None:
             place = place._replace(problem=place.problem or _place(adapter, ask_hub=ask_hub).problem)
+        in_template = has_template(place.find)
     except HubUnreachableError as exc:
         return ModelFacts(absent=str(exc))
     except ModelRefusedError as exc:
@@ -59,9 +66,10 @@ def describe(config: ExperimentConfig, *, ask_hub: bool = True) -> ModelFacts:
         return ModelFacts(problem=refused or place.problem)
     try:
         with Translated("config.json makes no causal language model"):
-            return _measure(config, raw, place.arguments)._replace(problem=place.problem)
+            known = _measure(config, raw, place.arguments)
     except BackendError as exc:
         return ModelFacts(problem=f"{config.model}: {exc}")
+    return known._replace(problem=place.problem, chat_template=in_template)
 
 
 def _place(wanted: Wanted, *, ask_hub: bool) -> _Place:
@@ -71,11 +79,16 @@ def _place(wanted: Wanted, *, ask_hub: bool) -> _Place:
 def _local(wanted: Wanted) -> _Place:
     folder = Path(wanted.name)
     check_entry(folder, wanted)
+    place = _Place({}, partial(_in_folder, folder))
     try:
         check_folder(folder, wanted)
     except ModelRefusedError as exc:
-        return _Place({}, str(exc))
-    return _Place({})
+        return place._replace(problem=str(exc))
+    return place
+
+
+def _in_folder(folder: Path, name: str) -> Path | None:
+    return folder / name if (folder / name).is_file() else None
 
 
 def _on_hub(wanted: Wanted, *, ask_hub: bool) -> _Place:
@@ -89,11 +102,11 @@ def _on_hub(wanted: Wanted, *, ask_hub: bool) -> _Place:
             raise HubUnreachableError("the Hub wasn't asked, because it didn't answer for another model")
         listing = look(model, wanted.revision, wanted.entry)
     except (HubUnreachableError, ModelRefusedError) as exc:
-        commit = checked_cache(wanted, exc).name
-        return _Place({"revision": commit, "local_files_only": True})
+        folder = checked_cache(wanted, exc)
+        return _Place(_pinned(folder.name), partial(_in_folder, folder))
     with Asking(f"reading {model}", HubUnreachableError):
         hf_hub_download(model, wanted.entry, revision=listing.commit)
-        place = _Place({"revision": listing.commit, "local_files_only": True})
+        place = _Place(_pinned(listing.commit), partial(_fetched, model, listing))
         try:
             wanted.needed(
                 listing.sizes.keys(),
@@ -102,6 +115,17 @@ def _on_hub(wanted: Wanted, *, ask_hub: bool) -> _Place:
         except ModelRefusedError as exc:
             return place._replace(problem=str(exc))
     return place
+
+
+def _pinned(commit: str) -> dict[str, Any]:
+    return {"revision": commit, "local_files_only": True}
+
+
+def _fetched(model: str, listing: Listing, name: str) -> Path | None:
+    if name not in listing.sizes:
+        return None
+    with Asking(f"reading {model}", HubUnreachableError):
+        return Path(hf_hub_download(model, name, revision=listing.commit))
 
 
 def _refused(raw: dict[str, Any], config: ExperimentConfig) -> str | None:
@@ -128,7 +152,7 @@ def _measure(config: ExperimentConfig, raw: dict[str, Any], arguments: dict[str,
     return ModelFacts(
         parameters=sum(parameter.numel() for parameter in outline.parameters()),
         weight_bytes=_weight_bytes(outline, config, _kept(raw)),
-        cache_bytes_per_token=_cache_bytes(shape.get_text_config(), dtype),
+        cache=cache_layers(shape.get_text_config(), dtype),
         activations=activations_of(outline, written_out=config.pytorch.attn_implementation == "eager"),
         tensor_plan=has_tensor_plan(shape),
         divided_heads=divided_heads(shape),
@@ -155,19 +179,3 @@ def _weight_bytes(
         # Such checkpoints hold other types than the architecture: their size isn't known from here.
         return None
     return sum(parameter.nbytes for parameter in outline.parameters())
-
-
-def _cache_bytes(shape: PreTrainedConfig, dtype: torch.dtype) -> int | None:
-    """Keys and values: 2 × layers × key-value heads × head size × bytes per value.
-
-    None for models whose cache isn't of that shape: sliding windows, recurrent states, compressed keys.
-    """
-    layers = getattr(shape, "num_hidden_layers", None)
-    heads = getattr(shape, "num_attention_heads", None)
-    kinds = set(getattr(shape, "layer_types", None) or ("full_attention",))
-    special = any(getattr(shape, name, None) for name in ("sliding_window", "kv_lora_rank"))
-    if not isinstance(layers, int) or not isinstance(heads, int) or special or kinds != {"full_attention"}:
-        return None
-    kv_heads = getattr(shape, "num_key_value_heads", None) or heads
-    head_size = getattr(shape, "head_dim", None) or shape.hidden_size // heads
-    return int(2 * layers * kv_heads * head_size * dtype.itemsize)

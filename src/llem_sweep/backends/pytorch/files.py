@@ -68,7 +68,10 @@ def adapter_of(config: ExperimentConfig) -> Wanted | None:
     name = config.lora.adapter_id or config.lora.adapter_path or ""
     pickled = not config.pytorch.use_safetensors
     return Wanted(
-        name, None, ADAPTER_CONFIG, lambda names, at: adapter_files(names, name, at, pickled=pickled)
+        name,
+        config.lora.revision,
+        ADAPTER_CONFIG,
+        lambda names, at: adapter_files(names, name, at, pickled=pickled),
     )
 
 

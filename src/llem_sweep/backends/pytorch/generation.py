@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from llem_sweep.backends.pytorch.loading import SpecialTokens
-from llem_sweep.config.experiment import ExperimentConfig, SyntheticDataset
+from llem_sweep.config.datasets import SyntheticDataset
+from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.config.options import STATIC_CACHES, CacheType
 
 ASSISTANT_SETTINGS = (

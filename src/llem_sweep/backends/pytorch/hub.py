@@ -114,7 +114,8 @@ def _refusal(exc: BaseException, model: str, revision: str | None, entry: str) -
     if isinstance(exc, GatedRepoError):
         return f"the model is gated: ask for access at {endpoint()}/{model}, then {_CAN_READ}"
     if isinstance(exc, RevisionNotFoundError):
-        return f"the model has no revision {revision!r}: check pytorch.revision"
+        field = "pytorch.revision" if entry == CONFIG else "lora.revision"
+        return f"there is no revision {revision!r} of it: check {field}"
     if isinstance(exc, RepositoryNotFoundError):
         return f"{endpoint()} shows no such model: check the name; for a private one {_CAN_READ}"
     if isinstance(exc, RemoteEntryNotFoundError):

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from llem_sweep.backends.protocol import DeviceMemory, LoadContext, Operands, Workload
+from llem_sweep.backends.protocol import Compiled, DeviceMemory, LoadContext, Operands, Workload
 from llem_sweep.backends.pytorch.architecture import architecture_of_loaded
 from llem_sweep.backends.pytorch.assistant import effective_assistant, tell_assistant
 from llem_sweep.backends.pytorch.compilation import (
@@ -89,6 +89,10 @@ class TorchModel:
         config, _ = self._told
         return beside_cache(self._operands, config.pytorch, self._placement.processes)
 
+    @property
+    def compiled(self) -> Compiled | None:
+        return self._compiled.compiled if self._compiled else None
+
     def effective(self, config: ExperimentConfig) -> dict[str, Any]:
         parts = self._open()
         layout = getattr(parts.model, "hf_device_map", None)
@@ -156,7 +160,7 @@ class TorchModel:
         if not config.pytorch.torch_compile:
             return workload
         with Translated(f"compiling {config.model}"):
-            self._compiled = compiled_ahead(workload, model, batches, arguments)
+            self._compiled = compiled_ahead(workload, model, batches, arguments, self._now)
         return self._compiled
 
     def _seed(self, config: ExperimentConfig, index: int) -> int:

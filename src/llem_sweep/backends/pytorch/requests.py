@@ -12,7 +12,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from llem_sweep.backends.datasets import load_prompts
 from llem_sweep.backends.pytorch.chat import Chat
 from llem_sweep.backends.pytorch.loading import SpecialTokens, vocabulary_size
-from llem_sweep.config.experiment import ExperimentConfig, SyntheticDataset, in_chat
+from llem_sweep.config.datasets import SyntheticDataset
+from llem_sweep.config.experiment import ExperimentConfig, in_chat
 from llem_sweep.errors import BackendError
 
 RESIDENT_BYTES = 64 * 1024 * 1024

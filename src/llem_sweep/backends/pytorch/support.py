@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,11 +18,9 @@ from transformers import (
 from transformers.cache_utils import DynamicLayer
 from transformers.utils.import_utils import is_hqq_available, is_optimum_quanto_available
 
-from llem_sweep.backends.pytorch.chat import has_template, no_template
 from llem_sweep.backends.pytorch.generation import ASSISTANT_SETTINGS, CACHE_CONFIGS, generation_arguments
 from llem_sweep.backends.pytorch.loading import SpecialTokens
-from llem_sweep.config.contents import is_local
-from llem_sweep.config.experiment import ExperimentConfig, in_chat
+from llem_sweep.config.experiment import ExperimentConfig
 
 _OWN_FIELDS = {
     "max_new_tokens": "max_output_tokens",
@@ -96,9 +93,6 @@ def unsupported_generation(config: ExperimentConfig) -> Iterator[str]:
     yield from problems
     yield from _cache(config)
     yield from _continuous(config)
-    folder = Path(config.model)
-    if in_chat(config) and is_local(config.model) and folder.is_dir() and not has_template(folder):
-        yield f"dataset.chat_template: {no_template(config.model)}"
     if not problems:
         yield from _combination(config)
 

@@ -1,0 +1,1 @@
+"""What benchmarks of the PyTorch backend on one model share."""
