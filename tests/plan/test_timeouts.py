@@ -30,6 +30,7 @@ def test_short_experiments_get_ten_minutes() -> None:
         {"warmup": {"convergence_detection": True, "max_prompts": 50}},
         {"pytorch": {"num_beams": 4}},
         {"measurement": {"min_duration_seconds": 600}},
+        {"measurement": {"prefill_window": True}},
     ],
 )
 def test_more_work_gets_more_time(more: dict[str, Any]) -> None:

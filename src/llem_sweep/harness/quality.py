@@ -8,8 +8,9 @@ from typing import NamedTuple
 from llem_sweep.config.experiment import BaselineConfig, ExperimentConfig, SamplingConfig, WarmupConfig
 from llem_sweep.config.measurement import MeasurementConfig
 from llem_sweep.harness.evidence import Identity, has_drifted, why_not_idle
+from llem_sweep.harness.phases import prefill_doubt
 from llem_sweep.results.environment import BoardInfo
-from llem_sweep.results.parts import WarmupResult
+from llem_sweep.results.parts import PhaseBreakdown, WarmupResult
 from llem_sweep.results.warnings import MeasurementWarning, WarningCode
 from llem_sweep.sampling.account import Account, Evidence
 from llem_sweep.sampling.summary import WindowSummary
@@ -60,11 +61,15 @@ class Samples(NamedTuple):
     """Of the window."""
 
 
-def doubts(about: Circumstances, samples: Samples) -> tuple[MeasurementWarning, ...]:
+def doubts(
+    about: Circumstances, samples: Samples, phases: PhaseBreakdown | None
+) -> tuple[MeasurementWarning, ...]:
     """Every doubt about one result, in the order: what was measured, how, and on what."""
     found: list[Doubt] = [*_what_was_measured(about)]
     if about.boards and not about.energy_off:
         found += [*_energy(samples), *_window(about, samples), *_baseline(about, samples)]
+        if doubt := prefill_doubt(phases):
+            found.append(doubt)
     # A window that begins in steady state is found by the same rule, wherever it is found.
     found += _warm_up(about) if about.measurement.window != "steady_state" else ()
     found += [*_board(about, samples), *_alone(about, samples)]

@@ -6,6 +6,7 @@ from math import ceil
 from typing import NamedTuple
 
 from llem_sweep.config.experiment import ExperimentConfig
+from llem_sweep.config.measurement import PREFILL_LEAD_S, PREFILL_WINDOW_S
 from llem_sweep.plan.need import need_of
 
 
@@ -16,6 +17,8 @@ class PlannedWorkload(NamedTuple):
     """Of the workload, run once."""
     least_run_s: float
     """The workload is repeated as a whole until the run has lasted so long."""
+    least_prefill_s: float
+    """Prefill alone is run for so long after the run, to the end of a workload; 0 where it isn't."""
     rows: int
     """Sequences of one batch; beams are rows of a batch."""
     fewest_warmup_batches: int
@@ -42,6 +45,7 @@ def planned_workload(config: ExperimentConfig) -> PlannedWorkload:
     return PlannedWorkload(
         batches=ceil(requests / batch_size),
         least_run_s=config.measurement.min_duration_seconds,
+        least_prefill_s=PREFILL_LEAD_S + PREFILL_WINDOW_S if config.measurement.prefill_window else 0.0,
         rows=min(batch_size, requests, _most_rows(config)) * beams,
         fewest_warmup_batches=fewest if warmup.enabled else 0,
         most_warmup_batches=most if warmup.enabled else 0,

@@ -76,6 +76,10 @@ class CompiledWorkload:
         with torch.compiler.set_stance("fail_on_recompile"):
             return self._workload.run_batch(index, mark)
 
+    def run_prefill(self, index: int, mark: MarkPhase) -> BatchTally:
+        with torch.compiler.set_stance("fail_on_recompile"):
+            return self._workload.run_prefill(index, mark)
+
     def effective(self) -> dict[str, Any]:
         """What is compiled and how, JSON-ready."""
         return self._told.to_dict() | {"max_cache_len": self._cache_length, "graphs": self.graphs}
