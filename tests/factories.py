@@ -344,6 +344,7 @@ def _parts() -> dict[str, Any]:
                 temperature_change_c=2.0,
                 power_throttle=False,
                 thermal_throttle=False,
+                foreign_pids=(4711,),
                 reason="none",
             ),
         ),

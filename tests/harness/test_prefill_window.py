@@ -14,6 +14,7 @@ from gangs import measured_together
 from gangs import planned as planned_gang
 from llem_sweep.clock import SimulatedClock
 from llem_sweep.config.experiment import ExperimentConfig
+from llem_sweep.device.faults import Faults, ForeignProcess
 from llem_sweep.device.protocol import Gpu
 from llem_sweep.device.simulated import Limits, PowerProfile, SensorProfile, SimulatedGpu, simulated_boards
 from llem_sweep.errors import BackendError
@@ -231,6 +232,24 @@ def test_altered_samples_and_marks_of_it_are_contradicted(change: dict[str, Any]
     found = verify(done.result, rewritten(done.timeseries_parquet, **change)).problems
     assert any(problem.startswith(f"phases.prefill_window.{told} is") for problem in found), found
     assert not any(problem.startswith("total_energy_j") for problem in found)
+
+
+def test_another_process_on_the_board_meanwhile_is_told() -> None:
+    """It comes when the run is over, and draws on the board that prefill alone is measured on."""
+    quiet = Bench.of_one()
+    quiet.measure(planned())
+    _, pause_s, _ = (mark.at_s for mark in quiet.marks if mark.phase is Phase.COOL)
+    noisy = ForeignProcess(4711, begin_s=pause_s - 1.0, extra_w=60.0)
+    done = Bench.of_one(faults=Faults(foreign=(noisy,))).measure(planned())
+    _, own = phases_of(done)
+    assert own.foreign_pids == (4711,)
+    assert own.agrees is False
+    assert own.difference_j is not None
+    assert own.difference_j > 0
+    (message,) = warned(done)
+    assert "other processes on the board: 4711" in message
+    assert WarningCode.FOREIGN_PROCESS not in {each.code for each in done.result.measurement_warnings}
+    assert problems(done) == ()
 
 
 def test_without_a_counter_it_is_known_and_there_is_nothing_to_hold_it_against() -> None:

@@ -58,6 +58,16 @@ def test_processes_that_share_the_requests_have_less_to_do_and_those_that_share_
     assert timeout_s(**fields, pytorch={"num_processes": 4, "parallelism": "tensor"}) == alone
 
 
+def test_processes_may_wait_for_each_other_before_prefill_by_itself() -> None:
+    def limit_s(wanted: bool, processes: int, phase: Phase = Phase.COOL) -> float:
+        fields = {"model": "x", "max_output_tokens": 4096, "pytorch": {"num_processes": processes}}
+        config = ExperimentConfig.model_validate(fields | {"measurement": {"prefill_window": wanted}})
+        return stall_limit_s(config, ExecutionConfig(), phase)
+
+    assert limit_s(True, 1) == limit_s(False, 1) == limit_s(False, 4)
+    assert limit_s(True, 4) == limit_s(False, 4) + limit_s(False, 4, Phase.DECODE)
+
+
 @pytest.mark.parametrize("backend", ["pytorch", "synthetic"])
 def test_compiling_gets_its_time_between_experiments(backend: str) -> None:
     plain, compiled = (

@@ -250,6 +250,7 @@ def with_own_prefill(split: PhaseBreakdown, prefill_j: float | None, **fields: A
         prefill=phase_metrics(1.9, 400, prefill_j, bound_j),
         temperature_change_c=1.0,
         thermal_throttle=False,
+        foreign_pids=(4711,),
     ).model_copy(update=fields)
     return split.model_copy(update={"prefill_window": held_against(own, split.prefill)})
 
@@ -278,6 +279,7 @@ def test_prefill_by_itself_adds_up_and_is_compared_as_a_whole() -> None:
     assert own.difference_uncertainty_j == pytest.approx(5.0 * 2**0.5)
     assert own.agrees is False
     assert (own.temperature_change_c, own.power_throttle, own.thermal_throttle) == (-3.0, None, True)
+    assert own.foreign_pids == (4711,)
     divided = [part(rank, config=TENSOR, phases=first) for rank in range(2)]
     together = aggregate(divided).phases
     assert together is not None

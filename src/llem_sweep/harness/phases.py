@@ -13,6 +13,7 @@ from llem_sweep.results.warnings import WarningCode
 from llem_sweep.sampling.account import Account, Evidence, PrefillRun, Span
 from llem_sweep.sampling.intervals import duration_s, phase_intervals
 from llem_sweep.sampling.summary import summarise_window
+from llem_sweep.sampling.watch import watch
 
 
 def phase_breakdown(evidence: Evidence, account: Account, work: Work) -> PhaseBreakdown | None:
@@ -60,7 +61,8 @@ def _by_itself(evidence: Evidence, run: PrefillRun, account: Account, work: Work
         prefill_j, prefill_bound_j = whole_j - doubt_j, bound_j + doubt_j
     # Both windows hold all batches a whole number of times.
     scale = len(evidence.batches) / len(run.batches)
-    summary = summarise_window(evidence.recordings[span.recording], span.start_s, span.end_s)
+    recording = evidence.recordings[span.recording]
+    summary = summarise_window(recording, span.start_s, span.end_s)
     known = summary.throttle_reasons is not None
     return PrefillWindow(
         repetitions=run.repetitions,
@@ -82,6 +84,7 @@ def _by_itself(evidence: Evidence, run: PrefillRun, account: Account, work: Work
         temperature_change_c=_temperature_change_c(evidence, span),
         power_throttle=summary.power_throttle if known else None,
         thermal_throttle=summary.thermal_throttle if known else None,
+        foreign_pids=tuple(sorted(watch(recording, span.start_s, span.end_s).foreign)),
         reason=next((energy.reason for energy in energies if energy.reason), None),
     )
 
@@ -123,6 +126,8 @@ def prefill_doubt(phases: PhaseBreakdown | None) -> tuple[WarningCode, str] | No
         conditions.append(f"{own.temperature_change_c:+.1f} °C")
     held = {"power": own.power_throttle, "heat": own.thermal_throttle}
     conditions += [f"clocks held down by {name}" for name, down in held.items() if down]
+    if own.foreign_pids:
+        conditions.append(f"other processes on the board: {', '.join(map(str, own.foreign_pids))}")
     bound_j = own.difference_uncertainty_j
     return (
         WarningCode.PREFILL_DISAGREEMENT,

@@ -239,6 +239,8 @@ class PrefillWindow(ResultModel):
     """Whether power held clocks down in it, by the sampled reasons; None where no board tells."""
     thermal_throttle: bool | None = None
     """The same by heat."""
+    foreign_pids: tuple[int, ...] = ()
+    """Other processes on the boards meanwhile, as far as the driver tells of them."""
     reason: str | None = None
     """Why energies are None."""
 

@@ -88,6 +88,7 @@ def _merged_window(parts: Sequence[PrefillWindow | None], *, tensor: bool) -> Pr
         temperature_change_c=max(changes, key=abs, default=None),
         power_throttle=_any([window.power_throttle for window in windows]),
         thermal_throttle=_any([window.thermal_throttle for window in windows]),
+        foreign_pids=tuple(sorted({pid for window in windows for pid in window.foreign_pids})),
         reason=next((window.reason for window in windows if window.reason), None),
     )
 
