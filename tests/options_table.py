@@ -47,6 +47,10 @@ _PART = (
     "harness/test_latency_of_a_part.py"
     "::test_only_the_batches_of_the_window_count_in_latencies_phases_and_records"
 )
+_PREFILL = (
+    "backends/pytorch/test_prefill_alone.py"
+    "::test_a_window_of_its_own_sees_one_token_of_each_request_and_leaves_the_runs_answers_alone"
+)
 _DRIVER = "execution/test_driver.py::"
 _FAULTS = "execution/test_driver_faults.py::"
 _REMOTE = "plan/test_admission.py::test_remote_code_and_pickles_need_the_flag_as_well"
@@ -64,6 +68,9 @@ ROWS: dict[str, Row] = {
     "measurement.window": Row("`narrowed()`: which part of the run is the window", _PART),
     "measurement.start_seconds": Row("the first batch of a `windowed` window", _PART),
     "measurement.end_seconds": Row("the last batch of a `windowed` window", _PART),
+    "measurement.prefill_window": Row(
+        "`prefill_alone()`: `generate(max_new_tokens=1)` of every batch, after the run", _PREFILL
+    ),
     "model": Row(
         "`from_pretrained()` of configuration, weights and tokenizer",
         _LOADING + "test_pretrained_weights_are_those_of_the_folder",

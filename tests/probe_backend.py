@@ -137,6 +137,9 @@ class _Workload:
         requests = min(REQUESTS_PER_BATCH, self._config.n - REQUESTS_PER_BATCH * index)
         return BatchTally(requests, 10 * requests, 5 * requests, 0)
 
+    def run_prefill(self, index: int, mark: MarkPhase) -> BatchTally:
+        return self.run_batch(index, mark)
+
 
 def install_probe(site: Path, monkeypatch: pytest.MonkeyPatch) -> Probe:
     """Install the backend ``probe`` for one test, by metadata in the empty folder ``site``."""

@@ -109,6 +109,23 @@ def test_a_batch_can_be_run_again(name: str, model: LoadedModel) -> None:
     assert workload.run_batch(last, lambda phase: None)._replace(times=None) == first._replace(times=None)
 
 
+def test_prefill_alone_is_one_token_of_each_request_and_changes_no_later_batch(
+    name: str, model: LoadedModel
+) -> None:
+    workload = model.prepare(make(name, decoder={"preset": "standard"}))
+    whole = [workload.run_batch(index, lambda phase: None) for index in range(workload.batches)]
+    for index, batch in enumerate(whole):
+        marks: list[Phase] = []
+        alone = workload.run_prefill(index, marks.append)
+        assert marks == [Phase.PREFILL, Phase.DECODE]
+        assert (alone.requests, alone.input_tokens) == (batch.requests, batch.input_tokens)
+        assert alone.output_tokens == alone.requests
+        assert alone.times is not None
+        assert [len(request.tokens_s) for request in alone.times().requests] == [1] * alone.requests
+        again = workload.run_batch(index, lambda phase: None)
+        assert again._replace(times=None) == batch._replace(times=None)
+
+
 @pytest.mark.parametrize("longest", [1, 3])
 def test_every_token_of_every_request_has_its_time(name: str, model: LoadedModel, longest: int) -> None:
     workload = model.prepare(make(name, max_output_tokens=longest))

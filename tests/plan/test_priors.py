@@ -53,6 +53,7 @@ def test_a_batch_reads_the_weights_once_for_each_output_token() -> None:
         {"warmup": {"convergence_detection": True, "min_prompts": 100, "max_prompts": 100}},
         {"baseline": {"after_seconds": 60}},
         {"measurement": {"min_duration_seconds": 600}},
+        {"measurement": {"prefill_window": True}},
     ],
 )
 def test_more_work_takes_longer(more: dict[str, Any]) -> None:

@@ -31,6 +31,7 @@ def test_short_experiments_get_ten_minutes() -> None:
         {"pytorch": {"num_beams": 4}},
         {"measurement": {"min_duration_seconds": 600}},
         {"measurement": {"min_duration_seconds": 1, "window": "steady_state"}},
+        {"measurement": {"prefill_window": True}},
     ],
 )
 def test_more_work_gets_more_time(more: dict[str, Any]) -> None:
@@ -56,6 +57,16 @@ def test_processes_that_share_the_requests_have_less_to_do_and_those_that_share_
     assert timeout_s(**fields, pytorch={"num_processes": 4}) < alone
     assert timeout_s(**fields, pytorch={"num_processes": 4}) == timeout_s(**fields | {"n": 100})
     assert timeout_s(**fields, pytorch={"num_processes": 4, "parallelism": "tensor"}) == alone
+
+
+def test_processes_may_wait_for_each_other_before_prefill_by_itself() -> None:
+    def limit_s(wanted: bool, processes: int, phase: Phase = Phase.COOL) -> float:
+        fields = {"model": "x", "max_output_tokens": 4096, "pytorch": {"num_processes": processes}}
+        config = ExperimentConfig.model_validate(fields | {"measurement": {"prefill_window": wanted}})
+        return stall_limit_s(config, ExecutionConfig(), phase)
+
+    assert limit_s(True, 1) == limit_s(False, 1) == limit_s(False, 4)
+    assert limit_s(True, 4) == limit_s(False, 4) + limit_s(False, 4, Phase.DECODE)
 
 
 @pytest.mark.parametrize("backend", ["pytorch", "synthetic"])

@@ -18,8 +18,9 @@ from llem_sweep.results.parts import (
     IdlePower,
     LatencyStatistics,
     PhaseBreakdown,
+    PrefillWindow,
 )
-from llem_sweep.results.phases import phase_metrics
+from llem_sweep.results.phases import held_against, phase_metrics
 from llem_sweep.results.requests import RequestLog, RequestRecord, pooled
 from llem_sweep.results.warnings import MeasurementWarning, WarningCode
 from llem_sweep.results.work import (
@@ -237,6 +238,73 @@ def test_a_phase_unknown_of_one_process_is_unknown_of_all() -> None:
     assert whole is not None
     assert (whole.prefill.energy_j, whole.decode.energy_j) == (None, 1400.0)
     assert aggregate([part(0, phases=phases(1.0, 300.0)), part(1, phases=None)]).phases is None
+
+
+def with_own_prefill(split: PhaseBreakdown, prefill_j: float | None, **fields: Any) -> PhaseBreakdown:
+    bound_j = 4.0 if prefill_j is not None else None
+    own = PrefillWindow(
+        repetitions=5,
+        time_s=10.0,
+        gap_s=0.5,
+        energy_j=2000.0,
+        energy_uncertainty_j=8.0,
+        energy_per_device_j=(2000.0,),
+        energy_per_device_uncertainty_j=(8.0,),
+        time_per_run_s=1.9,
+        energy_per_run_j=prefill_j,
+        energy_per_run_uncertainty_j=bound_j,
+        prefill=phase_metrics(1.9, 400, prefill_j, bound_j),
+        temperature_change_c=1.0,
+        thermal_throttle=False,
+        foreign_pids=(4711,),
+    ).model_copy(update=fields)
+    return split.model_copy(update={"prefill_window": held_against(own, split.prefill)})
+
+
+def test_prefill_by_itself_adds_up_and_is_compared_as_a_whole() -> None:
+    first = with_own_prefill(phases(1.0, 300.0), 305.5)
+    second = with_own_prefill(
+        phases(3.0, 500.0), 506.0, repetitions=6, temperature_change_c=-3.0, thermal_throttle=True
+    )
+    assert first.prefill_window is not None
+    assert second.prefill_window is not None
+    # Half-widths of 3 and 4 J come to 5 J.
+    assert (first.prefill_window.difference_uncertainty_j, first.prefill_window.agrees) == (5.0, False)
+    within = with_own_prefill(phases(1.0, 300.0), 304.5).prefill_window
+    assert within is not None
+    assert within.agrees is True
+    whole = aggregate([part(0, phases=first), part(1, phases=second)]).phases
+    assert whole is not None
+    own = whole.prefill_window
+    assert own is not None
+    assert (own.repetitions, own.time_s, own.gap_s, own.energy_j) == (None, 10.0, 0.5, 4000.0)
+    assert own.energy_per_device_j == (2000.0, 2000.0)
+    assert own.energy_uncertainty_j == pytest.approx(8.0 * 2**0.5)
+    assert (own.prefill.tokens, own.prefill.energy_j, own.prefill.time_s) == (800, 811.5, 1.9)
+    assert own.difference_j == pytest.approx(11.5)
+    assert own.difference_uncertainty_j == pytest.approx(5.0 * 2**0.5)
+    assert own.agrees is False
+    assert (own.temperature_change_c, own.power_throttle, own.thermal_throttle) == (-3.0, None, True)
+    assert own.foreign_pids == (4711,)
+    divided = [part(rank, config=TENSOR, phases=first) for rank in range(2)]
+    together = aggregate(divided).phases
+    assert together is not None
+    assert together.prefill_window is not None
+    assert (together.prefill_window.repetitions, together.prefill_window.prefill.tokens) == (5, 400)
+
+
+def test_prefill_by_itself_unknown_of_one_process_is_unknown_of_all() -> None:
+    known = with_own_prefill(phases(1.0, 300.0), 305.0)
+    without_energy = aggregate(
+        [part(0, phases=known), part(1, phases=with_own_prefill(phases(1.0, 300.0), None))]
+    ).phases
+    assert without_energy is not None
+    assert without_energy.prefill_window is not None
+    assert without_energy.prefill_window.prefill.energy_j is None
+    assert without_energy.prefill_window.agrees is None
+    without = aggregate([part(0, phases=known), part(1, phases=phases(1.0, 300.0))]).phases
+    assert without is not None
+    assert without.prefill_window is None
 
 
 def test_the_nodes_energy_is_not_summed_over_processes() -> None:

@@ -17,7 +17,8 @@ from llem_sweep.device.sensors import GENERATIONS
 from llem_sweep.device.simulated import SimulatedGpu, simulated_boards
 from llem_sweep.phases import Phase, PhaseStream
 from llem_sweep.results.environment import BoardInfo
-from llem_sweep.sampling.account import Evidence, Span, take_account
+from llem_sweep.sampling.account import Evidence, PrefillRun, Span, take_account
+from llem_sweep.sampling.intervals import BatchMarks
 from llem_sweep.sampling.recording import Recording, Sample
 from llem_sweep.sampling.sampler import Sampler
 from llem_sweep.sampling.sidecar import EVIDENCE_KEY, encode_timeseries
@@ -93,20 +94,27 @@ def test_every_sample_is_a_row_with_its_own_board() -> None:
 def test_the_evidence_comes_back_bit_for_bit() -> None:
     recording, boards = recorded()
     cold = Recording(recording.samples[:200], 0.02, None)
+    own = Recording(recording.samples[100:], 0.01594, None)
+    marks = (BatchMarks(52.0, 52.1), BatchMarks(52.3, None))
     whole = Evidence(
-        {"cold": cold, "window": recording},
+        {"cold": cold, "window": recording, "prefill": own},
         (Span("cold", "before", "cold", 50.5, 51.0), Span("window", "during", "window", 51.0, 54.0)),
         (GENERATIONS["hopper"], GENERATIONS["volta"]),
+        prefill=PrefillRun(Span("prefill", "after", "prefill", 52.0, 53.5), 2, marks),
     )
     decoded = decode_evidence(encode_timeseries(whole, boards, STARTED))
     assert (decoded.hz, decoded.simulated) == (None, True)
     again = decoded.evidence
     assert again.spans == whole.spans
+    assert again.prefill == whole.prefill
     assert again.sensors == whole.sensors
-    for name, own in whole.recordings.items():
-        assert again.recordings[name].samples == own.samples
-        assert again.recordings[name].period_s == own.period_s
-    assert take_account(again, "cold") == take_account(whole, "cold")
+    for name, each in whole.recordings.items():
+        assert again.recordings[name].samples == each.samples
+        assert again.recordings[name].period_s == each.period_s
+    account = take_account(whole, "cold")
+    assert take_account(again, "cold") == account
+    assert len(account.prefill) == 2
+    assert [idle.kind for idle in account.idle] == ["cold"]
 
 
 @given(st.lists(st.tuples(*[st.none() | st.integers(0, 2**31)] * 3), min_size=1, max_size=20))

@@ -147,8 +147,8 @@ class DeviceMemory(NamedTuple):
     """The most at any time since :meth:`LoadedModel.reset_peak_memory`; None where the device doesn't tell."""
 
 
-class Workload(Protocol):
-    """An experiment's requests, tokenised and batched, ready to run any number of times."""
+class Batches(Protocol):
+    """Batches that are ready to run any number of times."""
 
     @property
     def batches(self) -> int:
@@ -159,6 +159,16 @@ class Workload(Protocol):
 
         Equal seeds give equal outputs: the batch's random state depends on ``random_seed``, ``index`` and the
         process alone.
+        """
+
+
+class Workload(Batches, Protocol):
+    """An experiment's requests, tokenised and batched."""
+
+    def run_prefill(self, index: int, mark: MarkPhase) -> BatchTally:
+        """Run batch ``index`` as :meth:`run_batch` does, but only up to one token of each request.
+
+        Called for ``measurement.prefill_window``; what it draws changes no output of :meth:`run_batch`.
         """
 
 

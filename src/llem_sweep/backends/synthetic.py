@@ -174,6 +174,14 @@ class SyntheticWorkload:
         return len(self._sizes)
 
     def run_batch(self, index: int, mark: MarkPhase) -> BatchTally:
+        return self._run(index, mark, self._output_tokens, 1 - PREFILL_SHARE)
+
+    def run_prefill(self, index: int, mark: MarkPhase) -> BatchTally:
+        return self._run(index, mark, 1, 0.0)
+
+    def _run(self, index: int, mark: MarkPhase, output_tokens: int, decode_share: float) -> BatchTally:
+        """A batch whose requests have so many tokens, decoded in that share of the time that it takes as a
+        whole."""
         config, requests = self._config, self._sizes[index]
         batch_s = config.synthetic.run_seconds / len(self._sizes)
         mark(Phase.PREFILL)
@@ -182,19 +190,21 @@ class SyntheticWorkload:
         _strike(self._failure)
         mark(Phase.DECODE)
         first_s = self._clock.monotonic()
-        self._clock.sleep(batch_s * (1 - PREFILL_SHARE))
+        self._clock.sleep(batch_s * decode_share)
         last_s = self._clock.monotonic()
         return BatchTally(
             requests=requests,
             input_tokens=requests * config.max_input_tokens,
-            output_tokens=requests * self._output_tokens,
+            output_tokens=requests * output_tokens,
             padded_tokens=0,
-            times=lambda: self._times(index, start_s, first_s, last_s),
+            times=lambda: self._times(index, output_tokens, start_s, first_s, last_s),
         )
 
-    def _times(self, index: int, start_s: float, first_s: float, last_s: float) -> BatchTimes:
-        steps = max(self._output_tokens - 1, 1)
-        tokens_s = tuple(first_s + (last_s - first_s) * step / steps for step in range(self._output_tokens))
+    def _times(
+        self, index: int, output_tokens: int, start_s: float, first_s: float, last_s: float
+    ) -> BatchTimes:
+        steps = max(output_tokens - 1, 1)
+        tokens_s = tuple(first_s + (last_s - first_s) * step / steps for step in range(output_tokens))
         before = sum(self._sizes[:index])
         numbers = self._numbers[before : before + self._sizes[index]]
         return BatchTimes(

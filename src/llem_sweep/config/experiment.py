@@ -232,6 +232,29 @@ class ExperimentConfig(ConfigModel):
         return self
 
     @model_validator(mode="after")
+    def _prefill_by_itself_is_the_runs(self) -> Self:
+        """Cut short at its first token, a batch must do what the run does up to there."""
+        if not self.measurement.prefill_window or self.backend != "pytorch":
+            return self
+        options = self.pytorch
+        if options.batching == "continuous":
+            raise ValueError(
+                "measurement.prefill_window needs batches that go through prefill together:"
+                " pytorch.batching: continuous has no phases"
+            )
+        guesses = {
+            "prompt_lookup_num_tokens": options.prompt_lookup_num_tokens,
+            "assistant_model": options.assistant_model,
+        }
+        for name, given in guesses.items():
+            if given is not None:
+                raise ValueError(
+                    f"measurement.prefill_window with pytorch.{name}: the first pass of the run checks guesses as"
+                    " well, and where one token is wanted nothing is guessed"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _placed_on_its_boards(self) -> Self:
         if self.backend != "pytorch":
             return self

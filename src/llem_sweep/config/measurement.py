@@ -8,6 +8,12 @@ from pydantic import Field, model_validator
 
 from llem_sweep.config.base import ConfigModel
 
+PREFILL_WINDOW_S = 10.0
+"""Least length of the window of ``prefill_window``: below it the sensors, not the work, dominate."""
+PREFILL_LEAD_S = 2.0
+"""Least time for which prefill runs alone before that window: the longest published averaging window, and two of
+the slowest published ticks."""
+
 
 class MeasurementConfig(ConfigModel):
     """How long the workload is run, and which part of that run is measured."""
@@ -25,6 +31,9 @@ class MeasurementConfig(ConfigModel):
     end_seconds: float | None = Field(default=None, gt=0.0)
     """Where it ends, from the start of the run; moved to the last end of a batch before. By default the end of the
     run. A run that is shorter fails, which min_duration_seconds prevents."""
+    prefill_window: bool = False
+    """After the run the same batches are run up to their first token alone, again and again, in a window of its
+    own, whose energy is held against what the split of the run at the first tokens says of prefill."""
 
     @model_validator(mode="after")
     def _window_is_one(self) -> Self:
@@ -36,5 +45,10 @@ class MeasurementConfig(ConfigModel):
         if self.end_seconds is not None and self.end_seconds <= self.start_seconds:
             raise ValueError(
                 f"end_seconds is {self.end_seconds:g}, not after the start_seconds of {self.start_seconds:g}"
+            )
+        if self.prefill_window and self.window != "total":
+            raise ValueError(
+                f"prefill_window compares runs of the whole workload, of which window: {self.window} leaves parts"
+                " out: leave it at total"
             )
         return self

@@ -8,12 +8,13 @@ from typing import NamedTuple
 
 from llem_sweep.backends.protocol import LoadedModel
 from llem_sweep.config.experiment import ExperimentConfig
-from llem_sweep.harness.derived import derived_fields, work_of
+from llem_sweep.harness.derived import derived_fields
 from llem_sweep.harness.efficiency import efficiency
 from llem_sweep.harness.environment import snapshot
 from llem_sweep.harness.evidence import Seen
 from llem_sweep.harness.quality import Circumstances, Samples, energy_off
 from llem_sweep.harness.rig import Rig
+from llem_sweep.harness.work import work_of
 from llem_sweep.plan.types import PlannedExperiment
 from llem_sweep.results.experiment import ExperimentResult, measured_on
 from llem_sweep.results.parts import EffectiveConfig, SamplerInfo

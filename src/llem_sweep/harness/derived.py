@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
-from llem_sweep.backends.protocol import BatchTally
+from llem_sweep.harness.phases import phase_breakdown
 from llem_sweep.harness.quality import Circumstances, Samples, doubts, shared_node
+from llem_sweep.harness.work import Work
 from llem_sweep.results.experiment import ExperimentResult
 from llem_sweep.results.parts import (
     DeviceEnergy,
@@ -17,48 +18,20 @@ from llem_sweep.results.parts import (
     IdlePower,
     MethodEnergy,
     MultiGPUMetrics,
-    PhaseBreakdown,
     SteadyStateWindow,
     ThermalThrottleInfo,
 )
-from llem_sweep.results.phases import phase_metrics
-from llem_sweep.results.sums import in_quadrature, per, total
+from llem_sweep.results.sums import per
 from llem_sweep.results.verdict import judge
 from llem_sweep.results.warnings import MeasurementWarning
 from llem_sweep.sampling.account import Account, Evidence, IdleEstimate, IdleKind, Span, take_account
 from llem_sweep.sampling.energy import COVERAGE, ESTIMATOR_VERSION, EnergyEstimate
 from llem_sweep.sampling.host import host_energy
-from llem_sweep.sampling.intervals import duration_s
-from llem_sweep.sampling.run import Batch
 from llem_sweep.sampling.summary import WindowSummary, summarise_window
 from llem_sweep.sampling.watch import Watch, watch
 
 GAIN_ERROR_PCT = (-6.0, 11.0)
 """What boards read against external meters (SC'24, arXiv 2312.02741)."""
-
-
-class Work(NamedTuple):
-    """What the window produced, padding not counted."""
-
-    requests: int
-    input_tokens: int
-    output_tokens: int
-    padded_tokens: int
-    batches: int
-    places: int
-    """Requests counted once for every batch that they were in."""
-
-
-def work_of(batches: Sequence[BatchTally] | Sequence[Batch]) -> Work:
-    """What ``batches`` produced together."""
-    return Work(
-        requests=sum(batch.requests for batch in batches),
-        input_tokens=sum(batch.input_tokens for batch in batches),
-        output_tokens=sum(batch.output_tokens for batch in batches),
-        padded_tokens=sum(batch.padded_tokens for batch in batches),
-        batches=sum(batch.batches for batch in batches),
-        places=sum(batch.requests if batch.places is None else batch.places for batch in batches),
-    )
 
 
 def look_at(evidence: Evidence, subtract: IdleKind) -> Samples:
@@ -79,7 +52,8 @@ def derived_fields(
     """The fields of an ExperimentResult that follow from its samples; ``started`` is the window's wall time."""
     account = samples.account
     breakdown = energy_breakdown(samples, started, metered=not about.simulated)
-    warnings = doubts(about, samples)
+    phases = phase_breakdown(samples.evidence, account, work)
+    warnings = doubts(about, samples, phases)
     known = bool(account.devices)
     return {
         "measurement_methodology": about.measurement.window,
@@ -99,7 +73,7 @@ def derived_fields(
         "device_energies": tuple(map(_device_energy, account.devices)),
         "sensors": samples.evidence.sensors if known else (),
         "multi_gpu": _multi_gpu(account, work),
-        "phases": _phases(samples, work),
+        "phases": phases,
         "host_energy": _host(samples.evidence),
         "thermal_throttle": _throttle(samples.summary, samples.watch),
         "extended_metrics": _extended(account, work, samples.summary),
@@ -195,30 +169,6 @@ def _multi_gpu(account: Account, work: Work) -> MultiGPUMetrics | None:
         energy_per_gpu_j=tuple(energy.energy_j for energy in energies),
         energy_total_j=account.total_j,
         energy_per_output_token_j=per(account.total_j, work.output_tokens),
-    )
-
-
-def _phases(samples: Samples, work: Work) -> PhaseBreakdown | None:
-    intervals, boards = samples.account.intervals, samples.account.phases
-    if not intervals:
-        return None
-    return PhaseBreakdown(
-        prefill=phase_metrics(
-            duration_s(intervals, prefill=True),
-            work.input_tokens,
-            total([board.prefill_j for board in boards]),
-            in_quadrature([board.prefill_uncertainty_j for board in boards]),
-        ),
-        decode=phase_metrics(
-            duration_s(intervals, prefill=False),
-            # The first token of a request is what its prefill yields.
-            max(0, work.output_tokens - work.requests),
-            total([board.decode_j for board in boards]),
-            in_quadrature([board.decode_uncertainty_j for board in boards]),
-        ),
-        closure_j=total([board.closure_j for board in boards]),
-        closure_uncertainty_j=in_quadrature([board.closure_uncertainty_j for board in boards]),
-        reason=next((board.reason for board in boards if board.reason), None),
     )
 
 

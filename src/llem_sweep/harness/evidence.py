@@ -6,6 +6,7 @@ import math
 from typing import Literal, NamedTuple
 
 from llem_sweep.backends.protocol import BatchTimes
+from llem_sweep.harness.prefill import PrefillSeen
 from llem_sweep.harness.requests import batch_marks
 from llem_sweep.harness.rig import Rig
 from llem_sweep.harness.warmup import WarmUp
@@ -40,18 +41,24 @@ class Seen(NamedTuple):
     """Idle time with the model resident after the window."""
     times: tuple[BatchTimes, ...]
     """What was stamped of every batch in the window; empty where the backend stamps no steps."""
+    prefill: PrefillSeen | None = None
+    """Prefill by itself, where it was asked for."""
 
 
 def evidence(rig: Rig, seen: Seen) -> Evidence:
     """The samples that every energy of the result is computed from."""
     baselines = [baseline for baseline in (seen.cold, seen.context) if baseline is not None]
     window = Span("window", "during", "window", seen.window.start_s, seen.window.end_s)
+    recordings = {baseline.span.recording: baseline.recording for baseline in baselines}
+    if seen.prefill is not None:
+        recordings[seen.prefill.run.span.recording] = seen.prefill.recording
     return Evidence(
-        {baseline.span.recording: baseline.recording for baseline in baselines} | {"window": seen.recording},
+        recordings | {"window": seen.recording},
         (*(baseline.span for baseline in baselines), window, *((seen.after,) if seen.after else ())),
         rig.sensors,
         seen.window.part.run if seen.window.part is not None else None,
         batch_marks(seen.times),
+        seen.prefill.run if seen.prefill is not None else None,
     )
 
 

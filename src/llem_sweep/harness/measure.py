@@ -9,6 +9,7 @@ from llem_sweep.harness.beginning import Beginning
 from llem_sweep.harness.derived import look_at
 from llem_sweep.harness.evidence import Seen, evidence, has_drifted, why_not_idle
 from llem_sweep.harness.outputs import encoded_outputs
+from llem_sweep.harness.prefill import prefill_alone
 from llem_sweep.harness.requests import encoded_requests, read_times, request_log
 from llem_sweep.harness.rig import Rig
 from llem_sweep.harness.warmup import settle, warm_up
@@ -26,9 +27,9 @@ def measure(
 
     The order is the method: idle power before the model comes and again with it resident, the proof that it
     computes on the metered boards before anything is measured, the run's own batches as warm-up, the run and the
-    part of it that counts, sampling that goes on until the energy at the run's end is resolved, and a last look at
-    idle power. The model stays loaded for the next experiment. ``keep`` is called with the name and content of
-    whatever else is to be stored beside the result.
+    part of it that counts, sampling that goes on until the energy at the run's end is resolved, a last look at
+    idle power and, where it is asked for, prefill by itself. The model stays loaded for the next experiment.
+    ``keep`` is called with the name and content of whatever else is to be stored beside the result.
 
     Raises DeviceError, BackendError or WindowError; ``rig.phases`` then tells how far it got. Releasing the model
     after a failure is the caller's part.
@@ -48,9 +49,11 @@ def measure(
         run = run_window(workload, model, rig, sampler, experiment.cycle, least_s, beginning)
         window = narrowed(run, config.measurement, sampler, rig)
         recording, after = cool(sampler, run, rig, config.baseline.after_seconds if context else 0.0)
+    wanted = config.measurement.prefill_window
+    prefill = prefill_alone(workload, model, rig, config, experiment.cycle) if wanted else None
     if keep is not None and config.save_outputs:
         keep(OUTPUTS, encoded_outputs(window.tallies))
-    seen = Seen(identity, cold, context, warm, window, recording, after, read_times(window))
+    seen = Seen(identity, cold, context, warm, window, recording, after, read_times(window), prefill)
     samples = look_at(evidence(rig, seen), config.baseline.subtract)
     if has_drifted(samples.account, "context") or why_not_idle(samples.evidence, "context"):
         rig.forget_context_power()

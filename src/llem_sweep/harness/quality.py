@@ -8,9 +8,10 @@ from typing import NamedTuple
 from llem_sweep.config.experiment import BaselineConfig, ExperimentConfig, SamplingConfig, WarmupConfig
 from llem_sweep.config.measurement import MeasurementConfig
 from llem_sweep.harness.evidence import Identity, has_drifted, why_not_idle
+from llem_sweep.harness.phases import prefill_doubt
 from llem_sweep.harness.warmup_doubts import Doubt, steady_state_doubts, warm_up_doubts
 from llem_sweep.results.environment import BoardInfo
-from llem_sweep.results.parts import WarmupResult
+from llem_sweep.results.parts import PhaseBreakdown, WarmupResult
 from llem_sweep.results.warnings import MeasurementWarning, WarningCode
 from llem_sweep.sampling.account import Account, Evidence
 from llem_sweep.sampling.summary import WindowSummary
@@ -58,11 +59,15 @@ class Samples(NamedTuple):
     """Of the window."""
 
 
-def doubts(about: Circumstances, samples: Samples) -> tuple[MeasurementWarning, ...]:
+def doubts(
+    about: Circumstances, samples: Samples, phases: PhaseBreakdown | None
+) -> tuple[MeasurementWarning, ...]:
     """Every doubt about one result, in the order: what was measured, how, and on what."""
     found: list[Doubt] = [*_what_was_measured(about)]
     if about.boards and not about.energy_off:
         found += [*_energy(samples), *_window(about, samples), *_baseline(about, samples)]
+        if doubt := prefill_doubt(phases):
+            found.append(doubt)
     steady = about.measurement.window == "steady_state"
     found += (
         steady_state_doubts(about.warm, samples.evidence)

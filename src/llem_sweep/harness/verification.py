@@ -13,10 +13,11 @@ from pydantic import BaseModel, ValidationError
 from llem_sweep.config.experiment import BaselineConfig, SamplingConfig, WarmupConfig
 from llem_sweep.config.measurement import MeasurementConfig
 from llem_sweep.errors import GangError, WindowError
-from llem_sweep.harness.derived import Work, derived_fields, look_at, work_of
+from llem_sweep.harness.derived import derived_fields, look_at
 from llem_sweep.harness.gathering import gathered_again
 from llem_sweep.harness.quality import Circumstances
 from llem_sweep.harness.request_checks import request_problems
+from llem_sweep.harness.work import Work, work_of
 from llem_sweep.results.experiment import ExperimentResult, measured_on
 from llem_sweep.results.verdict import Verdict
 from llem_sweep.sampling.account import Evidence

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from llem_sweep.backends.protocol import BatchTally, LoadedModel, Workload
+from llem_sweep.backends.protocol import Batches, BatchTally, LoadedModel
 from llem_sweep.config.experiment import WarmupConfig
 from llem_sweep.harness.rig import Rig
 from llem_sweep.phases import Phase
@@ -25,7 +25,7 @@ class WarmUp(NamedTuple):
     requests: int
 
 
-def warm_up(workload: Workload, model: LoadedModel, config: WarmupConfig, rig: Rig) -> WarmUp:
+def warm_up(workload: Batches, model: LoadedModel, config: WarmupConfig, rig: Rig) -> WarmUp:
     """Run the experiment's own batches in turn, ``n_warmup`` of them or until their latency has converged.
 
     Convergence means that the coefficient of variation of the latest ``window_size`` latencies is at most
@@ -52,7 +52,7 @@ def warm_up(workload: Workload, model: LoadedModel, config: WarmupConfig, rig: R
 
 
 def settle(
-    workload: Workload, model: LoadedModel, config: WarmupConfig, rig: Rig, warm: WarmUp, sampler: Sampler
+    workload: Batches, model: LoadedModel, config: WarmupConfig, rig: Rig, warm: WarmUp, sampler: Sampler
 ) -> WarmUp:
     """Stay under load until the thermal floor is reached, counted from the start of the warm-up, and then until
     temperature and power have settled or ``settle_limit_seconds`` more have passed.
@@ -95,7 +95,7 @@ def coefficient_of_variation(values: Sequence[float]) -> float | None:
     return statistics.stdev(values) / mean if mean else None
 
 
-def _run_one(workload: Workload, model: LoadedModel, rig: Rig, index: int) -> tuple[float, BatchTally]:
+def _run_one(workload: Batches, model: LoadedModel, rig: Rig, index: int) -> tuple[float, BatchTally]:
     """Run one batch without marking its phases; its synchronised latency in seconds, and what it did."""
     model.synchronize()
     begun_s = rig.clock.monotonic()

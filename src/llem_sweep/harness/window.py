@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from llem_sweep.backends.protocol import BatchTally, LoadedModel, Workload
+from llem_sweep.backends.protocol import Batches, BatchTally, LoadedModel
 from llem_sweep.config.measurement import MeasurementConfig
 from llem_sweep.harness.beginning import Beginning, run_of
 from llem_sweep.harness.rig import Rig
@@ -44,7 +44,7 @@ class Window(NamedTuple):
 
 
 def run_window(
-    workload: Workload,
+    workload: Batches,
     model: LoadedModel,
     rig: Rig,
     sampler: Sampler,
@@ -65,7 +65,7 @@ def run_window(
         rig.clock.sleep(rig.gang.meet("window") - rig.clock.monotonic())
     else:
         _align_to_tick(rig, sampler)
-        rig.clock.sleep((cycle - 1) * _GOLDEN_RATIO % 1 * _tick_s(rig))
+        rig.clock.sleep((cycle - 1) * _GOLDEN_RATIO % 1 * tick_s(rig))
     started, start_s = rig.clock.now(), rig.clock.monotonic()
     tallies: list[BatchTally] = []
     ends_s: list[float] = []
@@ -130,7 +130,7 @@ def _resolve(sampler: Sampler, end_s: float, rig: Rig) -> None:
         rig.clock.sleep(sampler.period_s)
 
 
-def _tick_s(rig: Rig) -> float:
+def tick_s(rig: Rig) -> float:
     """Time between updates of the first board's counter or, without one, power."""
     timings = [
         timing

@@ -71,14 +71,17 @@ def duration_prior(config: ExperimentConfig, facts: ModelFacts) -> Prior:
     work = planned_workload(config)
     batch_s = _batch_s(config, facts, work)
     warm_s = work.fewest_warmup_batches * batch_s
-    fixed_s = HANDLING_S + work.floor_s + work.least_run_s
+    fixed_s = HANDLING_S + work.floor_s + work.least_run_s + work.least_prefill_s
     settle_s = work.steady_limit_s
     if _is_sampled(config):
-        fixed_s += COOLING_S + (config.baseline.after_seconds if config.baseline.enabled else 0.0)
+        fixed_s += COOLING_S * (2 if work.least_prefill_s else 1)
+        fixed_s += config.baseline.after_seconds if config.baseline.enabled else 0.0
         settle_s += work.settle_limit_s
     return Prior(
         fixed_s=fixed_s + SETTLING_SHARE * settle_s,
-        work_s=_beyond_s(config, work, batch_s) + max(0.0, warm_s - work.floor_s) / _parts(config),
+        work_s=_beyond_s(config, work, batch_s)
+        + _prefill_beyond_s(config, facts, work)
+        + max(0.0, warm_s - work.floor_s) / _parts(config),
         least_fixed_s=fixed_s,
         most_fixed_s=fixed_s + settle_s,
         off_by=off_by(config, facts),
@@ -98,6 +101,15 @@ def _beyond_s(config: ExperimentConfig, work: PlannedWorkload, batch_s: float) -
     if config.backend == "synthetic":
         return ceil(work.least_run_s / once_s) * once_s - work.least_run_s if once_s else 0.0
     return once_s / 2
+
+
+def _prefill_beyond_s(config: ExperimentConfig, facts: ModelFacts, work: PlannedWorkload) -> float:
+    """The same of prefill by itself; not counted of the synthetic backend, whose prefill is a tenth of a run."""
+    if not work.least_prefill_s or config.backend == "synthetic":
+        return 0.0
+    prompts_s = config.max_input_tokens * _row_token_s(config, facts, work)
+    once_s = work.batches * (STEP_OVERHEAD_S + prompts_s) / _parts(config)
+    return max(once_s - work.least_prefill_s, once_s / 2)
 
 
 def off_by(config: ExperimentConfig, facts: ModelFacts) -> float:
@@ -142,10 +154,19 @@ def _batch_s(config: ExperimentConfig, facts: ModelFacts, work: PlannedWorkload)
     """
     if config.backend == "synthetic":
         return config.synthetic.run_seconds / work.batches
-    on_cpu = config.gpus == 0 or (config.backend == "pytorch" and config.pytorch.device == "cpu")
-    bytes_per_s, flops = (CPU_BYTES_PER_S, CPU_FLOPS) if on_cpu else (BOARD_BYTES_PER_S, BOARD_FLOPS)
-    row_token_s = 2 * _parameters(facts) * work.rows / flops
+    on_cpu = _on_cpu(config)
+    bytes_per_s = CPU_BYTES_PER_S if on_cpu else BOARD_BYTES_PER_S
+    row_token_s = _row_token_s(config, facts, work)
     cached = config.backend != "pytorch" or config.pytorch.use_cache
     tokens = 1.0 if cached else config.max_input_tokens + config.max_output_tokens / 2
     step_s = STEP_OVERHEAD_S + max(_weight_bytes(config, facts) / bytes_per_s, row_token_s * tokens)
     return config.max_input_tokens * row_token_s + config.max_output_tokens * step_s
+
+
+def _row_token_s(config: ExperimentConfig, facts: ModelFacts, work: PlannedWorkload) -> float:
+    """One token of every row of a batch, by its operations."""
+    return 2 * _parameters(facts) * work.rows / (CPU_FLOPS if _on_cpu(config) else BOARD_FLOPS)
+
+
+def _on_cpu(config: ExperimentConfig) -> bool:
+    return config.gpus == 0 or (config.backend == "pytorch" and config.pytorch.device == "cpu")

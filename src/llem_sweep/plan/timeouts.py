@@ -5,6 +5,7 @@ from __future__ import annotations
 from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.config.sweep import ExecutionConfig
 from llem_sweep.phases import Phase
+from llem_sweep.plan.need import need_of
 from llem_sweep.plan.workload import PlannedWorkload, planned_workload
 
 LEAST_TIMEOUT_S = 600.0
@@ -36,6 +37,9 @@ def default_timeout_s(config: ExperimentConfig) -> float:
     # Warm-up up to its floor runs whole batches, so it may overrun by as much again; a run that is to last for
     # some time overruns by one workload at most, which is counted.
     load_s = 2 * work.floor_s + work.settle_limit_s + work.least_run_s + work.steady_limit_s + 2 * work_s
+    if work.least_prefill_s:
+        # To the first token no batch takes longer than to its end.
+        load_s += work.least_prefill_s + work_s
     return max(LEAST_TIMEOUT_S, load_s) + _compile_s(config)
 
 
@@ -50,13 +54,15 @@ def stall_limit_s(config: ExperimentConfig, execution: ExecutionConfig, phase: P
         return execution.load_timeout_seconds
     if execution.stall_timeout_seconds is not None:
         return execution.stall_timeout_seconds + _asked_s(config, phase)
-    if phase in (Phase.IDLE, Phase.BASELINE, Phase.CONTEXT, Phase.COOL):
-        return LEAST_STALL_S + _asked_s(config, phase) + _compile_s(config)
     batch_s = (
         config.synthetic.run_seconds
         if config.backend == "synthetic"
         else _batch_s(config, planned_workload(config))
     )
+    if phase in (Phase.IDLE, Phase.BASELINE, Phase.CONTEXT, Phase.COOL):
+        # Processes wait for each other before prefill by itself, one of them with a batch more to run.
+        waits_s = 2 * batch_s if config.measurement.prefill_window and need_of(config).processes > 1 else 0.0
+        return LEAST_STALL_S + _asked_s(config, phase) + _compile_s(config) + waits_s
     return max(LEAST_STALL_S, 2 * batch_s)
 
 

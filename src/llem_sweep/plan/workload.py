@@ -6,7 +6,7 @@ from math import ceil
 from typing import NamedTuple
 
 from llem_sweep.config.experiment import ExperimentConfig
-from llem_sweep.config.measurement import MeasurementConfig
+from llem_sweep.config.measurement import PREFILL_LEAD_S, PREFILL_WINDOW_S, MeasurementConfig
 from llem_sweep.plan.need import need_of
 
 
@@ -19,6 +19,8 @@ class PlannedWorkload(NamedTuple):
     """The workload is repeated as a whole until the run has lasted so long."""
     steady_limit_s: float
     """Longest that it goes on beyond that because it isn't steady yet."""
+    least_prefill_s: float
+    """Prefill alone is run for so long after the run, to the end of a workload; 0 where it isn't."""
     rows: int
     """Sequences of one batch; beams are rows of a batch."""
     fewest_warmup_batches: int
@@ -46,6 +48,7 @@ def planned_workload(config: ExperimentConfig) -> PlannedWorkload:
         batches=ceil(requests / batch_size),
         least_run_s=_least_run_s(config.measurement),
         steady_limit_s=warmup.settle_limit_seconds if _waits_for_steady_state(config.measurement) else 0.0,
+        least_prefill_s=PREFILL_LEAD_S + PREFILL_WINDOW_S if config.measurement.prefill_window else 0.0,
         rows=min(batch_size, requests, _most_rows(config)) * beams,
         fewest_warmup_batches=fewest if warmup.enabled else 0,
         most_warmup_batches=most if warmup.enabled else 0,

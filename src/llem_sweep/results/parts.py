@@ -204,6 +204,49 @@ class PhaseMetrics(ResultModel):
     energy_per_token_j: float | None
 
 
+class PrefillWindow(ResultModel):
+    """Prefill by a window of its own after the run: all batches up to their first token, again and again.
+
+    Half-widths are at ``energy_coverage``. The energy of prefill is without the gaps between a first token and the
+    next batch's start, in which the boards draw something from nothing to what prefill draws: half of their share
+    is taken off, and added to the half-width.
+    """
+
+    repetitions: int | None
+    """How often all batches were run in it; of several processes, known where all did equally often."""
+    time_s: float
+    """Of the window; of several processes the mean, here and below."""
+    gap_s: float
+    """What of it isn't prefill."""
+    energy_j: float | None
+    """Of the window over all boards, gaps included; None when any is unknown."""
+    energy_uncertainty_j: float | None
+    energy_per_device_j: tuple[float | None, ...]
+    energy_per_device_uncertainty_j: tuple[float | None, ...]
+    time_per_run_s: float
+    """Prefill of all batches once."""
+    energy_per_run_j: float | None
+    energy_per_run_uncertainty_j: float | None
+    prefill: PhaseMetrics
+    """Prefill of as many batches as the measured window holds, to be held against the split's."""
+    difference_j: float | None = None
+    """Its energy less the split's."""
+    difference_uncertainty_j: float | None = None
+    """Both half-widths in quadrature: how far they may differ if prefill drew the same in both windows."""
+    agrees: bool | None = None
+    """Whether they differ by no more; None where one of them is unknown."""
+    temperature_change_c: float | None = None
+    """How much warmer a board was than in the measured window, in the mean; of the board that differs most."""
+    power_throttle: bool | None = None
+    """Whether power held clocks down in it, by the sampled reasons; None where no board tells."""
+    thermal_throttle: bool | None = None
+    """The same by heat."""
+    foreign_pids: tuple[int, ...] = ()
+    """Other processes on the boards meanwhile, as far as the driver tells of them."""
+    reason: str | None = None
+    """Why energies are None."""
+
+
 class PhaseBreakdown(ResultModel):
     """The window parted at the first token of each batch: both times and both energies sum to the window's."""
 
@@ -218,6 +261,8 @@ class PhaseBreakdown(ResultModel):
     """Half-width at ``energy_coverage`` within which it would be if power were steady around each change."""
     reason: str | None = None
     """Why the energies are None."""
+    prefill_window: PrefillWindow | None = None
+    """Prefill by itself; None unless ``measurement.prefill_window`` was set."""
 
 
 class FurtherFile(ResultModel):

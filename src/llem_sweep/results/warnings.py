@@ -44,6 +44,8 @@ class WarningCode(StrEnum):
     """Two methods differ by more than their bounds."""
     WIDE_BOUND = "wide_bound"
     """The energy's uncertainty is large against the energy."""
+    PREFILL_DISAGREEMENT = "prefill_disagreement"
+    """Prefill by a window of its own and by the split of the run differ by more than their bounds."""
     FOREIGN_PROCESS = "foreign_process"
     """Another process had a context on the board during the window."""
     SHARED_NODE = "shared_node"
@@ -88,6 +90,8 @@ REMEDIES: dict[WarningCode, str] = {
     WarningCode.NEGATIVE_ADJUSTED_ENERGY: "check that the board was idle for the baseline, and lengthen both",
     WarningCode.SENSOR_DISAGREEMENT: "measure again; if it stays, suspect the board's sensors",
     WarningCode.WIDE_BOUND: "make the window longer (measurement.min_duration_seconds, n or max_output_tokens)",
+    WarningCode.PREFILL_DISAGREEMENT: "the total isn't concerned; unless time, temperature or clocks explain it,"
+    " take the energy of each phase to be known to this difference alone",
     WarningCode.BASELINE_UNSTABLE: "leave the board alone for a while, and lengthen baseline.duration_seconds",
     WarningCode.BASELINE_COLD: "set baseline.subtract to context",
     WarningCode.ECC_ERRORS: "have the board checked: its memory reports uncorrected errors",

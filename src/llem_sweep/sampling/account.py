@@ -15,12 +15,14 @@ from llem_sweep.sampling.phase_energy import PhaseEnergy, phase_energy
 from llem_sweep.sampling.recording import Recording
 from llem_sweep.sampling.run import Run
 
-SpanKind = Literal["window", "cold", "context"]
+SpanKind = Literal["window", "cold", "context", "prefill"]
 IdleKind = Literal["cold", "context"]
 
 
 _STUDENT_T = {2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
 """Two-sided 95 % points of Student's t by degrees of freedom (standard table)."""
+PREFILL = "prefill"
+"""Name of the recording of prefill by itself."""
 _MOST_PARTS = 10
 _LEAST_PART_S = 1.0
 
@@ -29,7 +31,8 @@ class Span(NamedTuple):
     """A stretch of time whose energy is wanted, and the recording that covers it."""
 
     kind: SpanKind
-    """window: the measured work; cold and context: idle power without and with a context of ours."""
+    """window: the measured work; cold and context: idle power without and with a context of ours; prefill: that of
+    the work by itself."""
     when: Literal["before", "during", "after"]
     """Relative to the window."""
     recording: str
@@ -43,11 +46,21 @@ class Span(NamedTuple):
         return self.end_s - self.start_s
 
 
+class PrefillRun(NamedTuple):
+    """Prefill by itself: all batches up to their first token, again and again."""
+
+    span: Span
+    repetitions: int
+    """How often all of them were run in it."""
+    batches: tuple[BatchMarks, ...]
+    """When each of them began and had its first token."""
+
+
 class Evidence(NamedTuple):
     """The recordings of one experiment and the stretches of them that count; what the sidecar stores."""
 
     recordings: Mapping[str, Recording]
-    """By name: ``cold``, ``context`` and ``window``."""
+    """By name: ``cold``, ``context``, ``window`` and ``prefill``."""
     spans: tuple[Span, ...]
     """Exactly one of them is the window."""
     sensors: tuple[BoardSensors, ...]
@@ -56,6 +69,8 @@ class Evidence(NamedTuple):
     """The batches that the window was chosen from, where it is only a part of the run."""
     batches: tuple[BatchMarks, ...] = ()
     """When each batch of the window began and had its first token; empty where nothing was stamped."""
+    prefill: PrefillRun | None = None
+    """Prefill by itself, where it was asked for."""
 
     @property
     def window(self) -> Span:
@@ -104,6 +119,8 @@ class Account(NamedTuple):
     """The window by phase; empty where nothing was stamped."""
     phases: tuple[PhaseEnergy, ...]
     """Of each device; empty where nothing was stamped."""
+    prefill: tuple[EnergyEstimate, ...]
+    """Energy of each device over the window of prefill by itself; empty where there was none."""
 
 
 def take_account(evidence: Evidence, subtract: IdleKind) -> Account:
@@ -134,6 +151,7 @@ def take_account(evidence: Evidence, subtract: IdleKind) -> Account:
         adjusted_uncertainty_j,
         intervals,
         _phases(evidence, intervals),
+        _energies(evidence, evidence.prefill.span) if evidence.prefill is not None else (),
     )
 
 

@@ -1,10 +1,11 @@
 """The samples as a parquet file, in long form: one row per sample and board.
 
-Rows hold every raw reading of every recording: the idle power's (``cold``, ``context``) and the window's own. The
-file's metadata hold the spans that count, the boards' sensors, the sampling period and, where the window is a part
-of the run, all batches that it was chosen from, so that ``sidecar_reading`` gives back exactly what the energies
-of the result were computed from. A file thinned to one row per second can't do that, and says so. The samples of
-several processes are put into one file by ``sidecar_merging``.
+Rows hold every raw reading of every recording: the idle power's (``cold``, ``context``), the window's own and that
+of prefill by itself (``prefill``). The metadata hold the spans that count, the boards' sensors, the sampling
+period, when batches began and had their first token and, where the window is a part of the run, all batches that
+it was chosen from, so that ``sidecar_reading`` gives back exactly what the energies of the result were computed
+from. A file thinned to one row per second can't do that, and says so. ``sidecar_merging`` puts the samples of
+several processes into one file.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import pyarrow.parquet as pq
 from llem_sweep.device.protocol import Health, Reading
 from llem_sweep.phases import Phase
 from llem_sweep.results.environment import BoardInfo
-from llem_sweep.sampling.account import Evidence
+from llem_sweep.sampling.account import Evidence, PrefillRun
 from llem_sweep.sampling.energy import ESTIMATOR_VERSION
 from llem_sweep.sampling.recording import Recording, Sample
 from llem_sweep.sampling.run import Batch, Run
@@ -155,6 +156,7 @@ def _described(evidence: Evidence) -> dict[str, Any]:
         "sensors": [sensors.model_dump(mode="json") for sensors in evidence.sensors],
         **_run_described(evidence.run),
         "batches": [list(batch) for batch in evidence.batches],
+        **_prefill_described(evidence.prefill),
     }
 
 
@@ -164,6 +166,13 @@ def _run_described(run: Run | None) -> dict[str, Any]:
         return {}
     columns = zip(Batch._fields, zip(*run.batches, strict=True), strict=True)
     return {"run": {"start_s": run.start_s, "batches": {name: list(column) for name, column in columns}}}
+
+
+def _prefill_described(prefill: PrefillRun | None) -> dict[str, Any]:
+    if prefill is None:
+        return {}
+    marks = [list(batch) for batch in prefill.batches]
+    return {"prefill": {"span": prefill.span._asdict(), "repetitions": prefill.repetitions, "batches": marks}}
 
 
 def encode_table(table: pa.Table, described: dict[str, Any], *, simulated: bool) -> bytes:

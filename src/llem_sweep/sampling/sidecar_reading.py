@@ -14,7 +14,7 @@ from llem_sweep.device.host_energy import HostReading
 from llem_sweep.device.protocol import Health, Reading
 from llem_sweep.phases import Phase
 from llem_sweep.results.sensors import BoardSensors
-from llem_sweep.sampling.account import Evidence, Span
+from llem_sweep.sampling.account import Evidence, PrefillRun, Span
 from llem_sweep.sampling.host import HostRecording
 from llem_sweep.sampling.intervals import BatchMarks
 from llem_sweep.sampling.recording import Recording, Sample
@@ -119,7 +119,13 @@ def _evidence(table: pa.Table, described: dict[str, Any]) -> Evidence:
         _run(described["run"]) if "run" in described else None,
         # Sidecars written before steps were stamped have none.
         tuple(BatchMarks(*marks) for marks in described.get("batches", ())),
+        _prefill(described["prefill"]) if "prefill" in described else None,
     )
+
+
+def _prefill(described: dict[str, Any]) -> PrefillRun:
+    marks = tuple(BatchMarks(*marks) for marks in described["batches"])
+    return PrefillRun(Span(**described["span"]), described["repetitions"], marks)
 
 
 def _run(described: dict[str, Any]) -> Run:

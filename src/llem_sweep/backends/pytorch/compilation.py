@@ -79,6 +79,10 @@ class CompiledWorkload:
         with torch.compiler.set_stance("fail_on_recompile"):
             return self._workload.run_batch(index, mark)
 
+    def run_prefill(self, index: int, mark: MarkPhase) -> BatchTally:
+        with torch.compiler.set_stance("fail_on_recompile"):
+            return self._workload.run_prefill(index, mark)
+
     def effective(self) -> dict[str, Any]:
         """How it is compiled, JSON-ready."""
         return self._told.to_dict() | {"max_cache_len": self._cache_length}

@@ -17,6 +17,7 @@ from llem_sweep.backends.pytorch.faults import Translated
 from llem_sweep.backends.pytorch.stamps import Now
 from llem_sweep.config.datasets import SyntheticDataset
 from llem_sweep.config.experiment import ExperimentConfig
+from llem_sweep.errors import BackendError
 from llem_sweep.phases import Phase
 from llem_sweep.plan.flops import RequestLength
 
@@ -102,6 +103,10 @@ class ContinuousWorkload:
             places=sum(lengths),
             times=partial(self._times, answers, start_s, ahead_s),
         )
+
+    def run_prefill(self, index: int, mark: MarkPhase) -> BatchTally:
+        # The configuration refuses to ask for it.
+        raise BackendError("requests that join and leave each other's passes have no prefill of their own")
 
     def _times(self, answers: Sequence[Answer], start_s: float, ahead_s: float) -> BatchTimes:
         """When this process was told of each token: another thread makes the passes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -66,6 +67,13 @@ def generation_arguments(config: ExperimentConfig, special: SpecialTokens) -> di
         name: value for name, value in config.passthrough_kwargs.items() if name not in ASSISTANT_SETTINGS
     }
     return arguments | sampling | further
+
+
+def up_to_first_token(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """``arguments`` of generate() for one token of each request, chosen as the first of many would be: what keeps
+    an end of sequence from being it stays, and so does the length of a static cache."""
+    least = {"min_new_tokens": 1} if arguments.get("min_new_tokens") else {}
+    return {**arguments, "max_new_tokens": 1, **least}
 
 
 def cache_size(config: ExperimentConfig, longest: int) -> dict[str, int]:

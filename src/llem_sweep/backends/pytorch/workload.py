@@ -10,7 +10,7 @@ from transformers import GenerationConfig, PreTrainedModel, StoppingCriteriaList
 
 from llem_sweep.backends.protocol import BatchTally, BatchTimes, MarkPhase, Output, RequestTimes
 from llem_sweep.backends.pytorch.faults import Translated
-from llem_sweep.backends.pytorch.generation import output_lengths
+from llem_sweep.backends.pytorch.generation import output_lengths, up_to_first_token
 from llem_sweep.backends.pytorch.memory import seen_cache
 from llem_sweep.backends.pytorch.requests import Batch
 from llem_sweep.backends.pytorch.stamps import Now, StepStamps, stamper
@@ -86,7 +86,8 @@ class TorchWorkload:
         # transformers never makes a static cache shorter than the model's last one: ours have their own length.
         vars(model).pop("_previous_max_cache_length", None)
         self._batches = batches
-        self._generation = GenerationConfig.from_dict(arguments)
+        self._whole = GenerationConfig.from_dict(arguments)
+        self._first_token = GenerationConfig.from_dict(up_to_first_token(arguments))
         self._eos: tuple[int, ...] = tuple(arguments["eos_token_id"] or ())
         self._seeds = seeds
         self._now = now
@@ -101,6 +102,12 @@ class TorchWorkload:
         return len(self._batches)
 
     def run_batch(self, index: int, mark: MarkPhase) -> BatchTally:
+        return self._run(index, mark, self._whole)
+
+    def run_prefill(self, index: int, mark: MarkPhase) -> BatchTally:
+        return self._run(index, mark, self._first_token)._replace(outputs=None)
+
+    def _run(self, index: int, mark: MarkPhase, generation: GenerationConfig) -> BatchTally:
         batch = self._batches[index]
         device = self._model.device
         mark(Phase.PREFILL)
@@ -113,7 +120,7 @@ class TorchWorkload:
                 sequences = self._generate(
                     input_ids=batch.input_ids.to(device),
                     attention_mask=batch.attention_mask.to(device),
-                    generation_config=self._generation,
+                    generation_config=generation,
                     stopping_criteria=StoppingCriteriaList([stamps]),
                     **self._further,
                 )
@@ -128,13 +135,13 @@ class TorchWorkload:
             times=Ran(batch, start_s, lengths, stamps).times,
             lengths=tuple(map(RequestLength, self._prompts[index], lengths)),
             passes=self._passes(batch, generated) if self._one_pass_a_token else None,
-            cache_bytes=cache.bytes if self._generation.use_cache else 0,
+            cache_bytes=cache.bytes if generation.use_cache else 0,
             outputs=Answers(batch, generated, lengths, self._decode).outputs if self._decode else None,
         )
 
     def _passes(self, batch: Batch, generated: torch.Tensor) -> Passes:
         rows, width = batch.input_ids.shape
-        return Passes(rows, width, generated.shape[1] - 1, cached=bool(self._generation.use_cache))
+        return Passes(rows, width, generated.shape[1] - 1, cached=bool(self._whole.use_cache))
 
 
 def _one_pass_a_token(arguments: Mapping[str, Any]) -> bool:
