@@ -2,8 +2,7 @@
 
     PYTHONPATH=src python tests/options_table.py > docs/options.md
 
-A field that is built needs a row here, and its test must name it; one that is marked as not built has none, and is
-told with its reason.
+Each field needs a row here, and its test must name it.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ from typing import Any, NamedTuple, get_args
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from llem_sweep.config.base import NotYet
 from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.config.sweep import ExecutionConfig
 
@@ -26,7 +24,7 @@ TESTS = Path(__file__).parent
 
 
 class Row(NamedTuple):
-    """A field that is built."""
+    """What a field does."""
 
     reaches: str
     """The call, or the step of the run, that the field's value arrives at; in Markdown."""
@@ -39,8 +37,6 @@ class Option(NamedTuple):
 
     name: str
     default: str
-    refused: str | None
-    """Why any other value than the default is refused."""
 
 
 _LOADING = "backends/pytorch/test_loading.py::"
@@ -126,7 +122,10 @@ ROWS: dict[str, Row] = {
         "order of the requests",
         "backends/test_datasets.py::test_grouped_sorts_by_source_and_keeps_the_order_within",
     ),
-    "precision": Row("`from_pretrained(dtype=…)`", _LOADING + "test_precision_is_the_type_of_the_weights"),
+    "precision": Row(
+        "`from_pretrained(dtype=…)`; fp8: `from_pretrained(quantization_config=FineGrainedFP8Config())`",
+        "backends/pytorch/test_fp8.py::test_precision_reaches_from_pretrained",
+    ),
     "random_seed": Row(
         "`torch.manual_seed()` before each batch, and before random weights are drawn",
         "backends/pytorch/test_workload.py::test_equal_seeds_give_equal_answers_whatever_ran_before",
@@ -242,6 +241,10 @@ ROWS: dict[str, Row] = {
         "pytorch.length_penalty",
         "pytorch.no_repeat_ngram_size",
         "pytorch.prompt_lookup_num_tokens",
+    ),
+    "pytorch.cache_dtype": Row(
+        '`generate(cache_implementation="quantized", cache_config=…)`',
+        "backends/pytorch/test_cache_dtype.py::test_the_cache_is_in_fp8_and_takes_that_part_of_the_bytes",
     ),
     "pytorch.assistant_model": Row(
         "`generate(assistant_model=…)`",
@@ -401,14 +404,12 @@ def options() -> Iterator[Option]:
     yield from _options(ExecutionConfig, "execution.")
 
 
-def _options(model: type[BaseModel], prefix: str = "", refused: str | None = None) -> Iterator[Option]:
+def _options(model: type[BaseModel], prefix: str = "") -> Iterator[Option]:
     for name, field in model.model_fields.items():
-        mark = next((mark.reason for mark in field.metadata if isinstance(mark, NotYet)), refused)
-        below = list(_models(field.annotation))
         if not isinstance(field.default, BaseModel):
-            yield Option(prefix + name, _default(field), mark)
-        for section in below:
-            yield from _options(section, f"{prefix}{name}.", mark)
+            yield Option(prefix + name, _default(field))
+        for section in _models(field.annotation):
+            yield from _options(section, f"{prefix}{name}.")
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:
@@ -452,8 +453,8 @@ def table() -> str:
         "",
         "What each field reaches, and the test that shows it. Made by `tests/options_table.py` from the",
         "configuration; a field without a row, or a row whose test isn't there or doesn't name the field, fails",
-        "`tests/config/test_options_table.py`. A field that isn't built yet refuses any value but its default",
-        "before anything runs. What the installed transformers doesn't know is refused there as well.",
+        "`tests/config/test_options_table.py`. What the installed transformers doesn't know is refused before",
+        "anything runs.",
         "",
         "| field | default | reaches | shown by |",
         "|---|---|---|---|",
@@ -463,11 +464,8 @@ def table() -> str:
         if option.name in seen:
             continue
         seen.add(option.name)
-        if option.refused is not None:
-            reaches, shown = f"refused: {option.refused}", "`plan/test_admission.py`"
-        else:
-            reaches, shown = ROWS[option.name].reaches, f"`{ROWS[option.name].test}`"
-        lines.append(f"| `{option.name}` | {option.default} | {reaches} | {shown} |")
+        row = ROWS[option.name]
+        lines.append(f"| `{option.name}` | {option.default} | {row.reaches} | `{row.test}` |")
     return "\n".join(lines) + "\n"
 
 

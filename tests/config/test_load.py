@@ -197,7 +197,7 @@ def test_a_model_may_be_varied_instead_of_shared(load: Load, text: str) -> None:
 
 
 def test_a_bad_value_in_a_dimension_is_left_to_the_plan(load: Load) -> None:
-    assert load("model: x\nsweep: {precision: [fp16, fp8]}\n").sweep == {"precision": ("fp16", "fp8")}
+    assert load("model: x\nsweep: {precision: [fp16, fp6]}\n").sweep == {"precision": ("fp16", "fp6")}
 
 
 def test_a_combination_that_a_dimension_settles_is_left_to_the_plan(load: Load) -> None:

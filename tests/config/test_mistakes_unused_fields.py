@@ -1,4 +1,4 @@
-"""A field that is accepted must do something: each is read somewhere, or refused until it is built."""
+"""A field that is accepted must do something: each is read somewhere."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pytest
 from pydantic import BaseModel
 
 import llem_sweep
-from llem_sweep.config.base import NotYet
 from llem_sweep.config.datasets import FileDataset, HubDataset, SyntheticDataset
 from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.config.lora import LoraConfig
@@ -19,13 +18,11 @@ from llem_sweep.config.sweep import ExecutionConfig, SweepConfig
 SOURCES = Path(llem_sweep.__file__).parent
 
 
-def built_fields(model: type[BaseModel]) -> Iterator[str]:
-    """Names of the fields of ``model`` and of its sections that aren't marked as not built."""
+def fields(model: type[BaseModel]) -> Iterator[str]:
+    """Names of the fields of ``model`` and of its sections."""
     for name, field in model.model_fields.items():
-        if any(isinstance(mark, NotYet) for mark in field.metadata):
-            continue
         if isinstance(field.default, BaseModel):
-            yield from built_fields(type(field.default))
+            yield from fields(type(field.default))
         else:
             yield name
 
@@ -44,4 +41,4 @@ def read() -> set[str]:
     ids=lambda m: m.__name__,
 )
 def test_every_field_that_is_accepted_is_read(model: type[BaseModel], read: set[str]) -> None:
-    assert [name for name in built_fields(model) if name not in read] == []
+    assert [name for name in fields(model) if name not in read] == []

@@ -61,7 +61,7 @@ INVALID = [
     "execution.n_cycles: 0",
     "n: 0",
     "decoder: {temperature: 3}",
-    "precision: fp8",
+    "precision: fp6",
 ]
 
 

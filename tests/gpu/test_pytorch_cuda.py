@@ -14,14 +14,16 @@ from typing import Any
 import pytest
 import torch
 from transformers import StoppingCriteriaList
+from transformers.utils.import_utils import is_kernels_available
 
 from llem_sweep.backends.protocol import BatchTimes, LoadContext
 from llem_sweep.backends.pytorch import PyTorchBackend
+from llem_sweep.backends.pytorch.fp8 import LEAST_CAPABILITY
 from llem_sweep.backends.pytorch.stamps import StepStamps, stamper
 from llem_sweep.clock import SystemClock
 from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.device.nvml import NvmlGpu
-from llem_sweep.errors import GpuMemoryError
+from llem_sweep.errors import GpuMemoryError, ModelLoadError
 from llem_sweep.harness.measure import measure
 from llem_sweep.harness.rig import Rig
 from llem_sweep.phases import Phase
@@ -237,3 +239,34 @@ def test_the_backend_is_as_fast_as_a_bare_generate_loop() -> None:
     command = [sys.executable, str(ROOT / "benchmarks" / "throughput.py"), "--cuda"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=170)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.skipif(
+    not is_kernels_available(), reason="the package kernels isn't there in a version that transformers takes"
+)
+def test_weights_in_fp8_are_on_the_board_and_multiply(backend: PyTorchBackend) -> None:
+    config = make(precision="fp8")
+    if torch.cuda.get_device_capability() < LEAST_CAPABILITY:
+        with pytest.raises(ModelLoadError, match="needs boards of compute capability"):
+            backend.load(config, ONE_BOARD)
+        return
+    model = backend.load(config, ONE_BOARD)
+    (held,) = model.memory()
+    expected = backend.describe(config).weight_bytes
+    assert expected is not None
+    # The allocator rounds each tensor up.
+    assert expected <= held.model_bytes < 1.1 * expected
+    tally = model.prepare(config).run_batch(0, lambda phase: None)
+    assert tally.output_tokens == 8 * 32
+    model.close()
+
+
+def test_a_cache_in_fp8_is_half_of_what_it_is_in_bf16(backend: PyTorchBackend) -> None:
+    plain, fp8 = make(), make(pytorch={"device": "cuda", "batch_size": 8, "cache_dtype": "fp8"})
+    model = backend.load(plain, ONE_BOARD)
+    whole, half = (model.prepare(each).run_batch(0, lambda phase: None) for each in (plain, fp8))
+    assert whole.cache_bytes is not None
+    # Four layers, each with a scale of 4 bytes for its keys and one for its values.
+    assert half.cache_bytes == whole.cache_bytes // 2 + 4 * 2 * 4
+    assert half.output_tokens == whole.output_tokens
+    model.close()

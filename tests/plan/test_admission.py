@@ -5,9 +5,7 @@ from typing import Any
 
 import pytest
 
-from llem_sweep.config.base import NotYet
 from llem_sweep.config.experiment import ExperimentConfig
-from llem_sweep.config.options import PyTorchOptions
 from llem_sweep.config.sweep import SweepConfig
 from llem_sweep.plan.admission import admit
 from llem_sweep.plan.expand import plan_sweep
@@ -49,23 +47,6 @@ def test_plain_experiments_are_admitted_in_order() -> None:
     assert [refused.experiment.config.gpus for refused in judged.refused] == [9]
 
 
-@pytest.fixture
-def _unbuilt(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if ``pytorch.no_repeat_ngram_size`` weren't built."""
-    field = PyTorchOptions.model_fields["no_repeat_ngram_size"]
-    monkeypatch.setattr(field, "metadata", [*field.metadata, NotYet("saying nothing twice isn't built yet")])
-
-
-@pytest.mark.usefixtures("_unbuilt")
-def test_a_field_whose_effect_is_not_built_is_refused_unless_default() -> None:
-    assert refusal({"pytorch": {"no_repeat_ngram_size": 2}}) == (
-        Refusal.UNSUPPORTED,
-        "pytorch.no_repeat_ngram_size: 2: saying nothing twice isn't built yet",
-    )
-    assert refusal({"pytorch": {"no_repeat_ngram_size": 0}}) is None
-    assert refusal({"backend": "synthetic", "pytorch": {"no_repeat_ngram_size": 2}}) is None
-
-
 def test_an_unknown_backend_is_refused_and_the_installed_ones_named() -> None:
     refused = refusal({"backend": "vllm"})
     assert refused == (Refusal.UNSUPPORTED, "no backend is called vllm; installed: pytorch, synthetic")
@@ -100,6 +81,73 @@ def test_an_offloaded_cache_needs_a_gpu_to_be_moved_off(cache: str) -> None:
         assert f"pytorch.cache_implementation: {cache} moves the cache off a GPU" in refused[1]
     assert refusal({"pytorch": options}, cluster=CLUSTER._replace(simulated=True)) is not None
     assert refusal({"gpus": 0, "pytorch": {"cache_implementation": "static"}}) is None
+
+
+FP8: dict[str, Any] = {"precision": "fp8"}
+
+
+def test_fp8_needs_the_flag_for_code_from_the_hub_and_boards_that_compute() -> None:
+    refused = refusal(FP8)
+    assert refused is not None
+    assert refused[0] is Refusal.UNSUPPORTED
+    assert "precision: fp8 computes by code that transformers takes from the Hub" in refused[1]
+    assert "--allow-remote-code" in refused[1]
+    assert refusal(FP8, allow_remote_code=True) is None
+    for elsewhere in ({"gpus": 0}, {"pytorch": {"device": "cpu"}}):
+        refused = refusal(FP8 | elsewhere, allow_remote_code=True)
+        assert refused == (
+            Refusal.UNSUPPORTED,
+            "precision: fp8 is for GPUs, and this computes on the CPU",
+        )
+    simulated = CLUSTER._replace(simulated=True)
+    assert refusal(FP8, allow_remote_code=True, cluster=simulated) is not None
+    assert refusal(FP8 | {"backend": "synthetic"}, cluster=simulated) is None
+
+
+@pytest.mark.parametrize(
+    ("shape", "older"),
+    [
+        ({"generations": frozenset({"ampere"})}, True),
+        ({"generations": frozenset({"ga100"})}, True),
+        ({"generations": frozenset({"turing", "hopper"})}, True),
+        ({"generations": frozenset({"ada"}), "accelerator": "A100"}, False),
+        ({"generations": frozenset({"hopper", "blackwell"})}, False),
+        ({"accelerator": "A100-80G"}, True),
+        ({"accelerator": "A10G"}, True),
+        ({"accelerator": "T4"}, True),
+        ({"accelerator": "L4"}, False),
+        ({"accelerator": "H100"}, False),
+        ({}, False),
+    ],
+)
+def test_fp8_isnt_given_to_boards_that_are_known_to_lack_it(shape: dict[str, Any], older: bool) -> None:
+    node = NodeShape("new", 2, 8.0, "NVIDIA board", **shape)
+    reason = (
+        "precision: fp8 needs boards of compute capability 8.9 or more (Ada, Hopper and later), but new has 2"
+        f" of {node.accelerator or node.board}: set accelerator to a kind of board that has it"
+    )
+    expected = (Refusal.UNSUPPORTED, reason) if older else None
+    beside = ClusterShape((*NODES, node))
+    assert refusal(FP8, allow_remote_code=True, cluster=beside) == expected
+    startable = CLUSTER._replace(startable=(node,))
+    assert refusal(FP8, allow_remote_code=True, cluster=startable) == expected
+    assert refusal(FP8 | {"accelerator": "L4"}, allow_remote_code=True, cluster=ClusterShape(NODES)) is None
+    # Boards that it can't come onto don't matter, and neither do those for other precisions.
+    assert refusal(FP8 | {"gpus": 4}, allow_remote_code=True, cluster=beside) is None
+    assert refusal({}, cluster=beside) is None
+
+
+def test_a_cache_that_cant_be_quantised_is_refused_where_that_is_known() -> None:
+    facts = ModelFacts(fixed_cache="its cache has layers of SlidingWindows")
+    for options, asked in (
+        ({"cache_dtype": "fp8"}, "cache_dtype: fp8"),
+        ({"cache_implementation": "quantized"}, "cache_implementation: quantized"),
+    ):
+        reason = f"pytorch.{asked}: x: its cache has layers of SlidingWindows"
+        assert refusal({"pytorch": options}, facts=facts) == (Refusal.UNSUPPORTED, reason)
+        assert refusal({"pytorch": options}, facts=ModelFacts()) is None
+        assert refusal({"backend": "synthetic", "pytorch": options}, facts=facts) is None
+    assert refusal({"pytorch": {"cache_implementation": "static"}}, facts=facts) is None
 
 
 def test_processes_are_counted_against_the_boards_of_one_node() -> None:

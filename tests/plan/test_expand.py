@@ -119,7 +119,7 @@ def test_exclude_matches_part_of_a_dataset() -> None:
 
 
 def test_excluded_points_need_not_be_valid() -> None:
-    planned = plan(sweep={"precision": ["fp8", "fp16"]}, exclude=[{"precision": "fp8"}])
+    planned = plan(sweep={"precision": ["fp6", "fp16"]}, exclude=[{"precision": "fp6"}])
     assert not planned.skipped
 
 
@@ -150,11 +150,11 @@ def test_equal_points_are_merged_and_counted() -> None:
 
 
 def test_an_invalid_point_is_skipped_with_its_reason() -> None:
-    planned = plan(sweep={"n": [1, 2], "precision": ["fp16", "fp8", "fp32"]})
+    planned = plan(sweep={"n": [1, 2], "precision": ["fp16", "fp6", "fp32"]})
     assert len(planned.experiments) == 4
-    assert [skipped.point for skipped in planned.skipped] == [{"n": n, "precision": "fp8"} for n in (1, 2)]
+    assert [skipped.point for skipped in planned.skipped] == [{"n": n, "precision": "fp6"} for n in (1, 2)]
     assert {skipped.reason for skipped in planned.skipped} == {
-        "precision: should be 'fp32', 'fp16' or 'bf16', not 'fp8'"
+        "precision: should be 'fp32', 'fp16', 'bf16' or 'fp8', not 'fp6'"
     }
     assert not planned.warnings
 
@@ -185,17 +185,17 @@ def test_reasons_name_the_field(parts: dict[str, Any], reason: str) -> None:
 
 
 def test_more_than_half_skipped_is_a_warning() -> None:
-    assert not plan(sweep={"precision": ["fp16", "fp8"]}).warnings
-    (warning,) = plan(sweep={"precision": ["fp16", "fp8", "fp4"]}).warnings
+    assert not plan(sweep={"precision": ["fp16", "fp6"]}).warnings
+    (warning,) = plan(sweep={"precision": ["fp16", "fp6", "fp4"]}).warnings
     assert "more than half of the points" in warning
     assert "2 of 3" in warning
 
 
 def test_all_points_invalid_is_an_error_with_the_reasons() -> None:
     with pytest.raises(ConfigError) as caught:
-        plan(sweep={"precision": ["fp8", "fp4"]})
+        plan(sweep={"precision": ["fp6", "fp4"]})
     assert len(caught.value.problems) == 2
-    assert "fp8" in str(caught.value)
+    assert "fp6" in str(caught.value)
 
 
 def test_a_section_that_no_point_can_use_is_pointed_out() -> None:

@@ -18,7 +18,7 @@ PARTS: dict[str, Any] = {
     "shared": {"dataset": {"n": 4}, "passthrough_kwargs": {"x": [1, {"y": 2.0}]}},
     "sweep": {
         "model": ["/a/m", "org/m"],
-        "precision": ["fp16", "fp8"],
+        "precision": ["fp16", "fp6"],
         "decoder": [{"preset": "deterministic", "temperature": 1.0}, {"preset": "creative"}, {"top_k": 3}],
     },
     "include": [{"model": "org/m", "dataset": "org/d"}, {"model": "org/m", "dataset": {}}],
@@ -73,7 +73,7 @@ def edited(change: Callable[[Any], object]) -> str:
         ),
         (edited(lambda d: d["points"][0]["config"].update(random_seed=5)), "the plan was edited"),
         (
-            edited(lambda d: d["points"][0]["config"].update(precision="fp8")),
+            edited(lambda d: d["points"][0]["config"].update(precision="fp6")),
             "point 1 of the plan isn't valid here",
         ),
         (edited(lambda d: d["contents"].clear()), "isn't known"),

@@ -82,7 +82,10 @@ _Address = Annotated[str | None, Parameter(help="Join this Ray cluster; auto is 
 _RemoteCode = Annotated[
     bool,
     _Flag,
-    Parameter(help="Let models bring code or pickled weights where the file asks for it as well."),
+    Parameter(
+        help="Let models bring code or pickled weights, and transformers kernels for fp8 from the Hub, where the"
+        " file asks for it as well."
+    ),
 ]
 _Quiet = Annotated[bool, _Flag, Parameter(name=["--quiet", "-q"], help="Print errors and the folder alone.")]
 _Verbose = Annotated[bool, _Flag, Parameter(name=["--verbose", "-v"], help="Print everything, cut nothing.")]

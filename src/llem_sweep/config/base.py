@@ -20,13 +20,5 @@ class BackendOptions(ConfigModel):
 
 
 @dataclass(frozen=True)
-class NotYet:
-    """Marks a field that validates but whose effect isn't built: any value but its default is refused at
-    admission, with this reason. Put it into the field's ``Annotated`` metadata."""
-
-    reason: str
-
-
-@dataclass(frozen=True)
 class Unhashed:
     """Marks a field that is spelling only: what it means is in other fields, so it doesn't enter identity."""

@@ -9,13 +9,14 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 from llem_sweep.config.base import BackendOptions, ConfigModel, Unhashed
 from llem_sweep.config.contents import is_local
 from llem_sweep.config.datasets import BUILTIN_DATASET, Dataset, FileDataset, HubDataset, asked_by_lengths
+from llem_sweep.config.fp8 import excluded_by_fp8
 from llem_sweep.config.lora import LoraConfig
 from llem_sweep.config.measurement import MeasurementConfig
 from llem_sweep.config.options import GangOptions, PyTorchOptions, SyntheticOptions, plugin_options
 from llem_sweep.config.placing import misplaced
 from llem_sweep.redaction import holds_credential
 
-Precision = Literal["fp32", "fp16", "bf16"]
+Precision = Literal["fp32", "fp16", "bf16", "fp8"]
 
 DECODER_PRESETS: dict[str, dict[str, Any]] = {
     "deterministic": {"temperature": 0.0, "do_sample": False},
@@ -145,6 +146,9 @@ class ExperimentConfig(ConfigModel):
     dataset_order: Literal["interleaved", "grouped", "shuffled"] = "interleaved"
     """The file's own order, sorted by each record's ``source``, or shuffled with ``random_seed``."""
     precision: Precision = "bf16"
+    """Of weights and of what is computed. ``fp8`` quantises linear layers but the last while loading (E4M3, a
+    scale for each block of 128 × 128), the rest is bf16; needs boards of compute capability 8.9 or more, the
+    package kernels, and ``--allow-remote-code``."""
     random_seed: int = Field(default=42, ge=0, le=2**64 - 1)
     max_input_tokens: int = Field(default=512, ge=1)
     max_output_tokens: int = Field(default=128, ge=1)
@@ -244,6 +248,14 @@ class ExperimentConfig(ConfigModel):
             raise ValueError(
                 "lora with pytorch.parallelism: tensor: adapters can't be divided over processes yet"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _fp8_is_alone(self) -> Self:
+        if self.precision != "fp8" or self.backend != "pytorch":
+            return self
+        if wrong := [*excluded_by_fp8(self.pytorch, self.lora)]:
+            raise ValueError("; ".join(f"precision: fp8 with {each}" for each in wrong))
         return self
 
     @model_validator(mode="after")

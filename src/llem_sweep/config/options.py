@@ -22,7 +22,7 @@ Parallelism = Literal["data", "tensor"]
 CacheImplementation = Literal["static", "offloaded", "offloaded_static", "quantized"]
 STATIC_CACHES: tuple[CacheImplementation, ...] = ("static", "offloaded_static")
 OFFLOADED_CACHES: tuple[CacheImplementation, ...] = ("offloaded", "offloaded_static")
-_UNSHORTENED = (*STATIC_CACHES, "quantized")
+CacheType = Literal["fp8", "int4", "int2"]
 
 
 class GangOptions(BackendOptions):
@@ -72,8 +72,12 @@ class PyTorchOptions(GangOptions):
     cache_implementation: CacheImplementation | None = None
     """The key-value cache, by transformers' name for it. None grows with the answer; ``static`` has room for the
     longest prompt and answer from the start; ``offloaded`` and ``offloaded_static`` keep all layers but the one
-    computed in host memory; ``quantized`` needs optimum-quanto, or another library by
-    ``passthrough_kwargs.cache_config``."""
+    computed in host memory; ``quantized`` is for what ``passthrough_kwargs.cache_config`` says, else
+    ``cache_dtype`` asks for it."""
+    cache_dtype: CacheType | None = None
+    """Type that keys and values are kept in; None is that of ``precision``. ``fp8`` is E4M3 with one scale for a
+    layer's keys and one for its values, found in the prompts; ``int4`` and ``int2`` have a scale and an offset for
+    64 values each (the ``quanto`` extra), and the latest tokens of an answer, up to 127, stay as they are."""
     num_beams: int = Field(default=1, ge=1)
     early_stopping: bool = False
     length_penalty: float = 1.0
@@ -113,9 +117,9 @@ class PyTorchOptions(GangOptions):
             return self
         if self.torch_compile_mode is not None and self.torch_compile_backend not in (None, INDUCTOR):
             raise ValueError(f"torch_compile_mode is one of {INDUCTOR}'s: leave torch_compile_backend out")
-        if not self.use_cache or self.cache_implementation not in (None, "static"):
+        if not self.use_cache or self.cache_implementation not in (None, "static") or self.cache_dtype:
             raise ValueError(
-                "torch_compile takes a static cache: leave use_cache and cache_implementation out"
+                "torch_compile takes a static cache: leave use_cache, cache_implementation and cache_dtype out"
             )
         if (
             self.num_beams > 1
@@ -167,6 +171,7 @@ class PyTorchOptions(GangOptions):
             *(["num_beams 1"] if self.num_beams > 1 else []),
             *(["use_cache: true"] if not self.use_cache else []),
             *(["no cache_implementation"] if self.cache_implementation else []),
+            *(["no cache_dtype"] if self.cache_dtype else []),
             *(["no prompt_lookup_num_tokens"] if self.prompt_lookup_num_tokens else []),
             *(["no assistant_model"] if self.assistant_model else []),
             *(["no_repeat_ngram_size 0"] if self.no_repeat_ngram_size else []),
@@ -178,9 +183,13 @@ class PyTorchOptions(GangOptions):
 
     @model_validator(mode="after")
     def _caches_are_used(self) -> Self:
-        if self.cache_implementation and not self.use_cache:
+        for name in ("cache_implementation", "cache_dtype"):
+            if (value := getattr(self, name)) and not self.use_cache:
+                raise ValueError(f"{name}: {value} without a cache: remove use_cache: false")
+        if self.cache_dtype and self.cache_implementation:
             raise ValueError(
-                f"cache_implementation: {self.cache_implementation} without a cache: remove use_cache: false"
+                f"cache_dtype: {self.cache_dtype} makes a cache of its own: leave cache_implementation:"
+                f" {self.cache_implementation} out"
             )
         return self
 
@@ -199,7 +208,7 @@ class PyTorchOptions(GangOptions):
             *(["batch_size 1"] if self.batch_size > 1 else []),
             *(["num_beams 1"] if self.num_beams > 1 else []),
             *(["use_cache: true"] if not self.use_cache else []),
-            *(["a cache that can be shortened"] if self.cache_implementation in _UNSHORTENED else []),
+            *(["a cache that can be shortened"] if self._cache_stays_long else []),
             *(["parallelism: data"] if self.assistant_model and self.parallelism != "data" else []),
         ]
         if wrong:
@@ -219,6 +228,15 @@ class PyTorchOptions(GangOptions):
                 " processes yet"
             )
         return self
+
+    @property
+    def quantises_cache(self) -> bool:
+        """Whether keys and values are kept in another type than they are computed in."""
+        return self.cache_dtype is not None or self.cache_implementation == "quantized"
+
+    @property
+    def _cache_stays_long(self) -> bool:
+        return self.quantises_cache or self.cache_implementation in STATIC_CACHES
 
     @property
     def bits(self) -> int | None:

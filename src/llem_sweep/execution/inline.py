@@ -167,5 +167,14 @@ def local_shape(simulate_gpus: int | None, *, inline: bool) -> ClusterShape:
         boards = tuple(board for board in boards if board.uuid in allowed)
     memory_mb = min((board.memory_total_mb for board in boards if board.memory_total_mb), default=None)
     board, driver = (boards[0].name, boards[0].driver_version) if boards else (None, None)
-    node = NodeShape(name, len(boards), cpus, board, memory_mb, workers=workers, driver=driver)
+    node = NodeShape(
+        name,
+        len(boards),
+        cpus,
+        board,
+        memory_mb,
+        workers=workers,
+        driver=driver,
+        generations=frozenset(info.generation for info in boards if info.generation),
+    )
     return ClusterShape((node,), inline=inline)

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from pydantic import BaseModel
-
-from llem_sweep.config.base import NotYet
 from llem_sweep.config.datasets import no_template
 from llem_sweep.config.experiment import ExperimentConfig, in_chat
-from llem_sweep.config.identity import backend_sections
 from llem_sweep.config.options import OFFLOADED_CACHES
 from llem_sweep.config.placing import board_limits
+from llem_sweep.plan.fp8 import lacks_fp8
 from llem_sweep.plan.memory import MemoryEstimate, memory_estimate
 from llem_sweep.plan.need import need_of, share_of
 from llem_sweep.plan.types import (
@@ -25,7 +22,6 @@ from llem_sweep.plan.types import (
     RefusedExperiment,
     SweepPlan,
 )
-from llem_sweep.plan.values import compact
 
 _MB = 1e6
 Facts = Callable[[ExperimentConfig], ModelFacts]
@@ -97,13 +93,21 @@ def _judge(
     allow_remote_code: bool,
     backends: tuple[str, ...],
 ) -> _Verdict | None:
-    reasons = [*_unbuilt(config), *_unsupported(config, cluster, allow_remote_code, backends)]
+    reasons = [*_unsupported(config, cluster, allow_remote_code, backends)]
     if reasons:
         return _Verdict(Refusal.UNSUPPORTED, "; ".join(reasons))
     if missing := _missing_gpus(config, cluster):
         return _Verdict(Refusal.NO_SUCH_GPU, missing)
+    if older := _without_fp8(config, cluster):
+        return _Verdict(Refusal.UNSUPPORTED, older)
     known = facts(config)
-    if problem := known.problem or _undivided(config, known) or _without_template(config, known):
+    problem = (
+        known.problem
+        or _undivided(config, known)
+        or _without_template(config, known)
+        or _unquantised_cache(config, known)
+    )
+    if problem is not None:
         return _Verdict(Refusal.UNSUPPORTED, problem)
     # Where nobody has looked yet, the model may still be.
     if (
@@ -115,27 +119,6 @@ def _judge(
     if excess := _excess(config, cluster, known):
         return _Verdict(Refusal.TOO_LARGE, excess)
     return None
-
-
-def _unbuilt(config: ExperimentConfig) -> Iterator[str]:
-    """Fields set to something whose effect isn't built; sections of other backends don't matter."""
-    others = backend_sections() - {config.backend}
-    for field, value, reason in _not_yet(config):
-        if field.partition(".")[0] not in others:
-            yield f"{field}: {compact(value)}: {reason}"
-
-
-def _not_yet(model: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any, str]]:
-    for name, field in type(model).model_fields.items():
-        value = getattr(model, name)
-        for mark in field.metadata:
-            if isinstance(mark, NotYet) and value != field.get_default(call_default_factory=True):
-                yield prefix + name, value, mark.reason
-        if isinstance(value, BaseModel):
-            yield from _not_yet(value, f"{prefix}{name}.")
-    for name, value in (model.__pydantic_extra__ or {}).items():
-        if isinstance(value, BaseModel):
-            yield from _not_yet(value, f"{prefix}{name}.")
 
 
 def _unsupported(
@@ -166,10 +149,17 @@ def _unsupported_by_pytorch(
         if not config.pytorch.use_safetensors:
             yield "pytorch.use_safetensors: false also needs --allow-remote-code on the command line"
     cache = config.pytorch.cache_implementation
-    if cache in OFFLOADED_CACHES and (
-        config.gpus == 0 or cluster.simulated or config.pytorch.device == "cpu"
-    ):
+    on_cpu = config.gpus == 0 or cluster.simulated or config.pytorch.device == "cpu"
+    if cache in OFFLOADED_CACHES and on_cpu:
         yield f"pytorch.cache_implementation: {cache} moves the cache off a GPU, and this computes on the CPU"
+    if config.precision == "fp8":
+        if on_cpu:
+            yield "precision: fp8 is for GPUs, and this computes on the CPU"
+        if not allow_remote_code:
+            yield (
+                "precision: fp8 computes by code that transformers takes from the Hub"
+                " (kernels-community/finegrained-fp8): it needs --allow-remote-code on the command line"
+            )
     if config.pytorch.device == "cuda":
         if cluster.simulated:
             yield "pytorch.device: cuda: simulated GPUs don't compute; use auto or cpu"
@@ -193,6 +183,30 @@ def _missing_gpus(config: ExperimentConfig, cluster: ClusterShape) -> str | None
 def _offer(node: NodeShape) -> str:
     kind = node.accelerator or node.board
     return f"{node.name} has {node.gpus}" + (f" of {kind}" if kind and node.gpus else "")
+
+
+def _without_fp8(config: ExperimentConfig, cluster: ClusterShape) -> str | None:
+    """Which node the experiment may come onto though its boards have no products in fp8."""
+    if config.backend != "pytorch" or config.precision != "fp8":
+        return None
+    need = need_of(config)
+    fitting = (each for each in (*cluster.nodes, *cluster.startable) if share_of(need, each) is not None)
+    older = next((node for node in fitting if lacks_fp8(node)), None)
+    if older is None:
+        return None
+    return (
+        "precision: fp8 needs boards of compute capability 8.9 or more (Ada, Hopper and later), but"
+        f" {_offer(older)}: set accelerator to a kind of board that has it"
+    )
+
+
+def _unquantised_cache(config: ExperimentConfig, known: ModelFacts) -> str | None:
+    """Why the cache of the model can't be quantised, when that is asked for."""
+    if config.backend != "pytorch" or not config.pytorch.quantises_cache or known.fixed_cache is None:
+        return None
+    kind = config.pytorch.cache_dtype
+    asked = f"cache_dtype: {kind}" if kind else "cache_implementation: quantized"
+    return f"pytorch.{asked}: {config.model}: {known.fixed_cache}"
 
 
 def _undivided(config: ExperimentConfig, known: ModelFacts) -> str | None:

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from llem_sweep.config.datasets import SyntheticDataset
 from llem_sweep.config.experiment import ExperimentConfig
-from llem_sweep.plan.types import ActivationBytes, ModelFacts
+from llem_sweep.config.options import CacheType
+from llem_sweep.plan.precision import VALUE_BYTES
+from llem_sweep.plan.types import ActivationBytes, CacheLayers, ModelFacts
 from llem_sweep.plan.workload import planned_workload
+
+_BITS: dict[CacheType, int] = {"fp8": 8, "int4": 4, "int2": 2}
+_GROUP = 64
+"""Numbers of a cache of integers that share a scale and an offset (transformers' ``q_group_size``)."""
+_RESIDUAL = 128
+"""Tokens after which such a cache packs those that have come since (its ``residual_length``)."""
+_FLOAT = 4
+"""Bytes of a number that is brought back from fp8, before it has the type of what is computed."""
 
 
 class MemoryEstimate(NamedTuple):
@@ -55,13 +66,54 @@ def memory_estimate(config: ExperimentConfig, facts: ModelFacts) -> MemoryEstima
         last = _activations(facts.activations, batch.rows, batch.width + batch.steps)
         return MemoryEstimate(facts.weight_bytes, 0, last)
     layers = facts.cache or ()
-    cache = batch.rows * sum(each.bytes(batch.length) for each in layers)
+    cache = _cache(config, layers, batch)
     # What a growing cache will let go of is there until the next pass, since it is a part of one tensor.
-    prompts = batch.rows * batch.width * sum(each.token_bytes for each in layers)
-    prompt = _activations(facts.activations, batch.rows, batch.width)
-    prompt += prompts if batch.static is None else cache
-    last = cache + (_activations(facts.activations, batch.rows, 1) if batch.steps else 0)
-    return MemoryEstimate(facts.weight_bytes, cache, max(prompt, last) - cache)
+    whole = layers if batch.static is not None else [each._replace(window=None) for each in layers]
+    first = _cache(config, whole, batch._replace(steps=0))
+    prompt = first + _activations(facts.activations, batch.rows, batch.width)
+    passes = (batch._replace(steps=steps) for steps in _fullest(config, batch.steps))
+    last = max(
+        (_cache(config, layers, one) + _later_pass(config, facts.activations, one) for one in passes),
+        default=0,
+    )
+    return MemoryEstimate(facts.weight_bytes, cache, max(prompt, last, cache) - cache)
+
+
+def _fullest(config: ExperimentConfig, steps: int) -> Iterator[int]:
+    """Passes after the first, of ``steps``, at which most is held: the last, and that before tokens are packed."""
+    if steps:
+        yield steps
+    if config.pytorch.cache_dtype in ("int4", "int2") and steps >= _RESIDUAL:
+        yield steps - steps % _RESIDUAL - 1
+
+
+def _cache(config: ExperimentConfig, layers: Sequence[CacheLayers], batch: _Batch) -> int:
+    """Keys and values of all rows after ``batch.steps``, of ``layers`` that say what they are as computed."""
+    kind, whole = config.pytorch.cache_dtype, batch.length
+    if kind is None or config.backend != "pytorch":
+        return batch.rows * sum(each.bytes(whole) for each in layers)
+    token = sum(each.token_bytes for each in layers)
+    value = VALUE_BYTES[config.precision]
+    numbers = token / value
+    if kind == "fp8":
+        return int(batch.rows * whole * numbers)
+    # A prompt is packed at once, with a scale and an offset of the type that is computed.
+    recent = batch.steps % _RESIDUAL
+    packed = numbers * (_BITS[kind] / 8 + 2 * value / _GROUP)
+    return int(batch.rows * ((whole - recent) * packed + recent * token))
+
+
+def _later_pass(config: ExperimentConfig, known: ActivationBytes | None, batch: _Batch) -> int:
+    """The most that the last pass of ``batch`` holds: keys and values of a layer brought back from their type, or
+    the rest."""
+    rest, kind = _activations(known, batch.rows, 1), config.pytorch.cache_dtype
+    if known is None or kind is None or config.backend != "pytorch":
+        return rest
+    value = VALUE_BYTES[config.precision]
+    # fp8: keys brought back, values as two floats on their way, and both as they were before the new token.
+    # Integers: both brought back, and once more joined to the latest tokens.
+    number = value + 2 * _FLOAT + 2 if kind == "fp8" else 4 * value
+    return max(rest, batch.rows * (batch.width + batch.steps) * known.layer_keys * number)
 
 
 def _least_batch(config: ExperimentConfig) -> _Batch:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.plan.need import need_of
+from llem_sweep.plan.precision import WEIGHT_BYTES
 from llem_sweep.plan.types import ModelFacts
 from llem_sweep.plan.workload import PlannedWorkload, planned_workload
 
@@ -37,7 +38,6 @@ OFF_BY = 3.0
 """Factor by which the work may be longer or shorter: boards and engines differ, answers end early."""
 OFF_BY_UNKNOWN = 10.0
 """The same for a model of which nothing is known: they differ in size by as much either way."""
-_BYTES_PER_PARAMETER = {"fp32": 4, "fp16": 2, "bf16": 2}
 
 
 class Prior(NamedTuple):
@@ -132,7 +132,7 @@ def _parameters(facts: ModelFacts) -> int:
 def _weight_bytes(config: ExperimentConfig, facts: ModelFacts) -> float:
     if facts.weight_bytes is not None:
         return facts.weight_bytes
-    return _parameters(facts) * _BYTES_PER_PARAMETER[config.precision]
+    return _parameters(facts) * WEIGHT_BYTES[config.precision]
 
 
 def _batch_s(config: ExperimentConfig, facts: ModelFacts, work: PlannedWorkload) -> float:

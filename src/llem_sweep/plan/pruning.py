@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from llem_sweep.config.experiment import ExperimentConfig
+from llem_sweep.plan.precision import WEIGHT_BYTES
 
-_BYTES = {"fp32": 4, "fp16": 2, "bf16": 2}
 _IRRELEVANT = {
     "n",
     "random_seed",
@@ -38,12 +38,14 @@ def needs_at_least(config: ExperimentConfig, other: ExperimentConfig) -> bool:
 
 def _demands(config: ExperimentConfig) -> tuple[int, ...]:
     rows = min(config.pytorch.batch_size, config.n) * config.pytorch.num_beams
-    return (_BYTES[config.precision], rows, config.max_input_tokens, config.max_output_tokens)
+    return (WEIGHT_BYTES[config.precision], rows, config.max_input_tokens, config.max_output_tokens)
 
 
 def _kind(config: ExperimentConfig) -> dict[str, Any]:
     """Everything else that memory may follow."""
     fields = config.model_dump(mode="json", exclude=_IRRELEVANT)
+    # Quantising takes memory of its own, while loading and in products: no less than what isn't quantised.
+    fields["quantised"] = config.precision == "fp8"
     fields["pytorch"] = {
         name: value for name, value in fields["pytorch"].items() if name not in ("batch_size", "num_beams")
     }

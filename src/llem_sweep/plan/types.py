@@ -81,6 +81,8 @@ class ActivationBytes(NamedTuple):
     """For each row, once a token is chosen."""
     further_logits: int
     """For each further position of a prompt; 0 for a model that makes logits of the last one alone."""
+    layer_keys: int = 0
+    """Numbers, not bytes: the keys of one layer for one token, or its values."""
 
 
 class CacheLayers(NamedTuple):
@@ -112,6 +114,8 @@ class ModelFacts(NamedTuple):
     """Tokens that it knows."""
     chat_template: bool | None = None
     """Whether its tokenizer has a template for chats."""
+    fixed_cache: str | None = None
+    """Why its keys and values can't be quantised."""
     problem: str | None = None
     """Why the model can't be used at all, when that is known already."""
     absent: str | None = None
@@ -136,6 +140,8 @@ class NodeShape(NamedTuple):
     """Most workers at once, each with the whole of its share; None for as many as there are boards for."""
     driver: str | None = None
     """Version of its NVIDIA driver."""
+    generations: frozenset[str] = frozenset()
+    """Of its boards, as NVML tells them, for example ``hopper``; empty where it doesn't."""
 
 
 class ClusterShape(NamedTuple):

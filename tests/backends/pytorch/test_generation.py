@@ -34,6 +34,8 @@ SAMPLING = {"do_sample": True, "temperature": 0.7}
         ({"pytorch": {"use_cache": False}}, "use_cache", False),
         ({"pytorch": {"cache_implementation": "static"}}, "cache_implementation", "static"),
         ({"pytorch": {"cache_implementation": "static"}}, "disable_compile", True),
+        ({"pytorch": {"cache_dtype": "fp8"}}, "cache_implementation", "quantized"),
+        ({"pytorch": {"cache_dtype": "fp8"}}, "cache_config", {"backend": "fp8"}),
         ({"pytorch": {"prompt_lookup_num_tokens": 4}}, "prompt_lookup_num_tokens", 4),
         ({"passthrough_kwargs": {"begin_suppress_tokens": [5]}}, "begin_suppress_tokens", [5]),
         ({"decoder": SAMPLING, "passthrough_kwargs": {"typical_p": 0.9}}, "typical_p", 0.9),

@@ -7,16 +7,19 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoConfig, PreTrainedModel
+from transformers import AutoConfig, Cache, PreTrainedModel, QuantizedCache
 
 from live_bytes import LiveBytes
 from llem_sweep.backends.protocol import BatchTally
 from llem_sweep.backends.pytorch import PyTorchBackend
 from llem_sweep.backends.pytorch.activations import activations_of
+from llem_sweep.backends.pytorch.generation import CACHE_CONFIGS
 from llem_sweep.backends.pytorch.loading import DTYPES, from_config
+from llem_sweep.backends.pytorch.memory import SeenCache
 from llem_sweep.clock import SimulatedClock
 from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.config.load import load_sweep
+from llem_sweep.config.options import CacheType
 from llem_sweep.plan.admission import admit
 from llem_sweep.plan.expand import plan_sweep
 from llem_sweep.plan.memory import MemoryEstimate, memory_estimate
@@ -63,17 +66,20 @@ def outline(config: ExperimentConfig) -> PreTrainedModel:
         )
 
 
-def generate(model: PreTrainedModel, rows: int, prompt: int, answer: int) -> tuple[int, int]:
+def generate(
+    model: PreTrainedModel, rows: int, prompt: int, answer: int, cache: Cache | None = None
+) -> tuple[int, int]:
     """Bytes of the cache at the end of a greedy answer, and the most alive at any time, weights left out."""
-    ids, cache = torch.zeros(rows, prompt, dtype=torch.long, device=model.device), None
+    ids, seen = torch.zeros(rows, prompt, dtype=torch.long, device=model.device), SeenCache()
     with LiveBytes() as live, torch.inference_mode():
         for _ in range(answer):
             out = model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
             cache = out.past_key_values
             ids = out.logits[:, -1].to(copy=True, dtype=torch.float32).argmax(-1, keepdim=True)
             del out
-    assert cache is not None
-    return sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers), live.peak
+    seen.see(cache)
+    assert seen.bytes is not None
+    return seen.bytes, live.peak
 
 
 def weights_of(model: PreTrainedModel) -> int:
@@ -95,6 +101,42 @@ def test_weights_cache_and_all_that_is_alive_are_within_a_fifth_for_the_dense_sh
     # What is alive besides the weights, on its own: nothing large hides the rest.
     assert expected.cache + expected.activations == pytest.approx(peak, rel=WITHIN)
     assert expected.total == pytest.approx(weights_of(model) + peak, rel=WITHIN)
+
+
+def check_quantised(config: ExperimentConfig, prompt: int, answer: int, within: float = WITHIN) -> None:
+    """Hold what is expected of ``config`` against what its model holds with the cache that it asks for."""
+    expected, model = estimate(config), outline(config)
+    assert config.pytorch.cache_dtype is not None
+    told = CACHE_CONFIGS[config.pytorch.cache_dtype]
+    made: Cache = QuantizedCache(config=model.config, **told)
+    cache, peak = generate(model, config.pytorch.batch_size, prompt, answer, made)
+    assert expected.cache == pytest.approx(cache, rel=within)
+    assert expected.cache + expected.activations == pytest.approx(peak, rel=within)
+
+
+@pytest.mark.parametrize(("rows", "prompt", "answer"), [(8, 512, 3), (32, 8, 4), (1, 2048, 2)])
+@pytest.mark.parametrize("name", DENSE)
+def test_they_are_with_a_cache_in_fp8(name: str, rows: int, prompt: int, answer: int) -> None:
+    options = {"batch_size": rows, "cache_dtype": "fp8"}
+    check_quantised(point(name, rows, prompt, answer, pytorch=options), prompt, answer)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
+def test_a_layers_keys_and_values_brought_back_from_fp8_are_counted(precision: str) -> None:
+    """Where the answer is long, they are the most that a pass holds."""
+    options = {"batch_size": 8, "cache_dtype": "fp8"}
+    config = point("tiny-llama", 8, 2, 60, precision=precision, pytorch=options)
+    check_quantised(config, 2, 60, within=0.05)
+    # 128 numbers in the keys of a layer and token: brought back, and as many values as two floats.
+    assert estimate(config).activations >= 8 * 61 * 128 * (2 + 8)
+
+
+@pytest.mark.extra
+@pytest.mark.parametrize("kind", ["int4", "int2"])
+def test_they_are_with_a_cache_of_integers_over_the_tokens_that_stay_as_they_are(kind: CacheType) -> None:
+    options = {"batch_size": 4, "cache_dtype": kind}
+    for answer in (100, 140):
+        check_quantised(point("tiny-llama", 4, 16, answer, pytorch=options), 16, answer)
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp32"])

@@ -117,7 +117,8 @@ def test_a_quantised_cache_needs_its_library(monkeypatch: pytest.MonkeyPatch) ->
     hqq = {"passthrough_kwargs": {"cache_config": {"backend": "hqq", "nbits": 4}}}
     there()
     assert problems(**quantised) == [
-        "pytorch.cache_implementation: quantized needs optimum-quanto, which isn't installed"
+        "pytorch.cache_implementation: quantized needs optimum-quanto, which isn't installed: pip install"
+        " optimum-quanto on every node"
     ]
     assert "needs hqq" in problems(**quantised, **hqq)[0]
     there("hqq")

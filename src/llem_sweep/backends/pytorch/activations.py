@@ -42,6 +42,7 @@ def activations_of(outline: PreTrainedModel, *, written_out: bool) -> Activation
         pair=heads * _score_bytes(outline.dtype) if written_out else 0,
         chosen_logits=vocabulary * (size + _FLOAT),
         further_logits=0 if last_only else vocabulary * size,
+        layer_keys=(getattr(shape, "num_key_value_heads", None) or heads) * head_size,
     )
 
 

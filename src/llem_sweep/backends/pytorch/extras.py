@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 
+from transformers.utils import import_utils
 from transformers.utils.import_utils import (
     BITSANDBYTES_MIN_VERSION,
     is_bitsandbytes_available,
+    is_kernels_available,
     is_peft_available,
 )
 
@@ -24,6 +26,11 @@ def lacking(config: ExperimentConfig) -> str | None:
             f"pytorch.load_in_{bits}bit needs bitsandbytes {BITSANDBYTES_MIN_VERSION} or newer, which isn't"
             " installed: pip install 'llem-sweep[bitsandbytes]' on every node"
         )
+    if config.precision == "fp8" and not is_kernels_available():
+        return (
+            "precision: fp8 needs the package kernels in a version that the installed transformers takes, which"
+            f" isn't installed: pip install '{_kernels()}' on every node"
+        )
     if config.lora is not None and not is_peft_available():
         return "lora needs peft, which isn't installed: pip install 'llem-sweep[peft]' on every node"
     options = config.pytorch
@@ -36,6 +43,14 @@ def lacking(config: ExperimentConfig) -> str | None:
                 " installed on this node"
             )
     return None
+
+
+def _kernels() -> str:
+    """The versions of kernels that transformers takes, as far as it says so."""
+    bounds = ((">=", "KERNELS_MIN_VERSION"), ("<", "KERNELS_MAX_VERSION"))
+    return "kernels" + ",".join(
+        sign + getattr(import_utils, name) for sign, name in bounds if hasattr(import_utils, name)
+    )
 
 
 def require_installed(config: ExperimentConfig) -> None:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 from huggingface_hub import hf_hub_download
-from transformers import AutoConfig, PreTrainedConfig
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from llem_sweep.backends.pytorch.activations import activations_of
@@ -18,9 +18,11 @@ from llem_sweep.backends.pytorch.chat import has_template
 from llem_sweep.backends.pytorch.faults import Translated
 from llem_sweep.backends.pytorch.fetch import checked_cache
 from llem_sweep.backends.pytorch.files import Wanted, adapter_of, check_entry, check_folder, model_of
+from llem_sweep.backends.pytorch.fp8 import fp8_bytes
 from llem_sweep.backends.pytorch.hub import Asking, Listing, look
 from llem_sweep.backends.pytorch.loading import DTYPES, from_config
 from llem_sweep.backends.pytorch.quantisation import quantised_already, quantised_bytes
+from llem_sweep.backends.pytorch.support import fixed_cache
 from llem_sweep.backends.pytorch.tensor import divided_heads, has_tensor_plan
 from llem_sweep.config.contents import is_local
 from llem_sweep.config.experiment import ExperimentConfig
@@ -127,7 +129,7 @@ def _fetched(model: str, listing: Listing, name: str) -> Path | None:
 
 
 def _refused(raw: dict[str, Any], config: ExperimentConfig) -> str | None:
-    if quantised := quantised_already(raw.get("quantization_config"), config.pytorch):
+    if quantised := quantised_already(_kept(raw), config):
         return f"{config.model}: {quantised}"
     kind = raw.get("model_type")
     if kind in CONFIG_MAPPING:
@@ -147,19 +149,33 @@ def _measure(config: ExperimentConfig, raw: dict[str, Any], arguments: dict[str,
     dtype = DTYPES[config.precision]
     with torch.device("meta"):
         outline = from_config(shape, dtype=dtype, trust_remote_code=False)
-    parameters = tuple(outline.parameters())
-    # Quantised checkpoints hold other types than the architecture: their size isn't known from here.
-    unknown = "quantization_config" in raw and config.weights == "pretrained"
-    quantises = config.pytorch.bits is not None
-    weight_bytes = (
-        quantised_bytes(outline, config.pytorch) if quantises else sum(p.nbytes for p in parameters)
-    )
     return ModelFacts(
-        parameters=sum(parameter.numel() for parameter in parameters),
-        weight_bytes=None if unknown else weight_bytes,
+        parameters=sum(parameter.numel() for parameter in outline.parameters()),
+        weight_bytes=_weight_bytes(outline, config, _kept(raw)),
         cache=cache_layers(shape.get_text_config(), dtype),
         activations=activations_of(outline, written_out=config.pytorch.attn_implementation == "eager"),
         tensor_plan=has_tensor_plan(shape),
         divided_heads=divided_heads(shape),
         vocabulary=getattr(shape.get_text_config(), "vocab_size", None),
+        fixed_cache=fixed_cache(outline),
     )
+
+
+def _kept(raw: dict[str, Any]) -> dict[str, Any] | None:
+    """What a config.json says of how its weights are quantised."""
+    kept: dict[str, Any] | None = raw.get("quantization_config")
+    return kept or (raw.get("text_config") or {}).get("quantization_config")
+
+
+def _weight_bytes(
+    outline: PreTrainedModel, config: ExperimentConfig, kept: dict[str, Any] | None
+) -> int | None:
+    """Of ``outline`` loaded as ``config`` says; ``kept`` is the quantization_config of its config.json."""
+    if config.precision == "fp8":
+        return fp8_bytes(outline, kept)
+    if config.pytorch.bits is not None:
+        return quantised_bytes(outline, config.pytorch)
+    if kept is not None and config.weights == "pretrained":
+        # Such checkpoints hold other types than the architecture: their size isn't known from here.
+        return None
+    return sum(parameter.nbytes for parameter in outline.parameters())

@@ -10,7 +10,7 @@ import torch
 from llem_sweep.backends.pytorch.loading import SpecialTokens
 from llem_sweep.config.datasets import SyntheticDataset
 from llem_sweep.config.experiment import ExperimentConfig
-from llem_sweep.config.options import STATIC_CACHES
+from llem_sweep.config.options import STATIC_CACHES, CacheType
 
 ASSISTANT_SETTINGS = (
     "num_assistant_tokens",
@@ -18,6 +18,12 @@ ASSISTANT_SETTINGS = (
     "assistant_confidence_threshold",
 )
 """Arguments that transformers takes from the generation configuration of the assistant itself."""
+CACHE_CONFIGS: dict[CacheType, dict[str, Any]] = {
+    "fp8": {"backend": "fp8"},
+    "int4": {"backend": "quanto", "nbits": 4},
+    "int2": {"backend": "quanto", "nbits": 2},
+}
+"""What makes transformers keep keys and values in each type."""
 
 
 def generation_arguments(config: ExperimentConfig, special: SpecialTokens) -> dict[str, Any]:
@@ -47,6 +53,9 @@ def generation_arguments(config: ExperimentConfig, special: SpecialTokens) -> di
         arguments |= {"early_stopping": options.early_stopping, "length_penalty": options.length_penalty}
     if options.cache_implementation is not None:
         arguments["cache_implementation"] = options.cache_implementation
+    if options.cache_dtype is not None:
+        told = dict(CACHE_CONFIGS[options.cache_dtype])
+        arguments |= {"cache_implementation": "quantized", "cache_config": told}
     if options.cache_implementation in STATIC_CACHES and not options.torch_compile:
         arguments["disable_compile"] = True
     if options.prompt_lookup_num_tokens is not None:

@@ -23,6 +23,13 @@ from llem_sweep.backends.pytorch.adapters import Adapter, put_on
 from llem_sweep.backends.pytorch.extras import require_installed
 from llem_sweep.backends.pytorch.faults import Translated
 from llem_sweep.backends.pytorch.fetch import Source, fetch_files
+from llem_sweep.backends.pytorch.fp8 import (
+    fp8_settings,
+    is_fp8,
+    kept_quantisation,
+    require_fp8_boards,
+    require_fp8_weights,
+)
 from llem_sweep.backends.pytorch.placement import Placement
 from llem_sweep.backends.pytorch.quantisation import (
     quantisation_arguments,
@@ -38,7 +45,9 @@ DTYPES: dict[Precision, torch.dtype] = {
     "fp32": torch.float32,
     "fp16": torch.float16,
     "bf16": torch.bfloat16,
+    "fp8": torch.bfloat16,
 }
+"""What is computed and cached; of weights in fp8 also what isn't quantised."""
 
 
 from_config: Callable[..., PreTrainedModel] = AutoModelForCausalLM.from_config
@@ -80,6 +89,9 @@ def load_parts(config: ExperimentConfig, placement: Placement, source: Source | 
     _without_progress_bars()
     put: dict[str, Any] | None = None
     require_installed(config)
+    if config.precision == "fp8":
+        with Translated(f"loading {config.model}", ModelLoadError):
+            require_fp8_boards(placement)
     source = source or fetch_files(config)
     with Translated(f"loading {config.model}", ModelLoadError):
         # For config, weights and tokenizer alike: which files are read, and whether code among them may run.
@@ -91,6 +103,8 @@ def load_parts(config: ExperimentConfig, placement: Placement, source: Source | 
             adapter = Adapter(config.lora, source.adapter)
             model, put = put_on(model, adapter, placement.device, DTYPES[config.precision])
         model.train(False)
+    if config.precision == "fp8":
+        require_fp8_weights(model)
     if placement.boards:
         _refuse_spilling(model, config)
     special = special_tokens(model, tokenizer)
@@ -110,7 +124,7 @@ def _pretrained(config: ExperimentConfig, placement: Placement, hub: dict[str, A
         use_safetensors=config.pytorch.use_safetensors,
         **hub,
         **_build_arguments(config),
-        **_load_arguments(config, placement),
+        **_load_arguments(config, placement, shape),
     )
     return model
 
@@ -119,7 +133,7 @@ def _shape(config: ExperimentConfig, placement: Placement, hub: dict[str, Any]) 
     shape: PreTrainedConfig = AutoConfig.from_pretrained(config.model, **hub)
     if placement.processes > 1:
         require_tensor_plan(shape, config.model, placement.processes)
-    if refused := quantised_already(getattr(shape, "quantization_config", None), config.pytorch):
+    if refused := quantised_already(kept_quantisation(shape), config):
         raise ModelLoadError(f"loading {config.model}: {refused}")
     return shape
 
@@ -127,11 +141,11 @@ def _shape(config: ExperimentConfig, placement: Placement, hub: dict[str, Any]) 
 def _random(config: ExperimentConfig, placement: Placement, hub: dict[str, Any]) -> PreTrainedModel:
     shape = _shape(config, placement, hub)
     build = {"trust_remote_code": config.pytorch.trust_remote_code, **_build_arguments(config)}
+    spread = _load_arguments(config, placement, shape)
     torch.manual_seed(config.random_seed)
-    if config.pytorch.bits is not None:
+    if "quantization_config" in spread:
         whole = from_config(shape, **build)
-        return random_quantised(whole, shape, _build_arguments(config) | _load_arguments(config, placement))
-    spread = _load_arguments(config, placement)
+        return random_quantised(whole, shape, _build_arguments(config) | spread)
     if spread in ({}, {"device_map": {"": placement.device}}):
         with torch.device(placement.device):
             return from_config(shape, **build)
@@ -159,9 +173,24 @@ def _build_arguments(config: ExperimentConfig) -> dict[str, Any]:
     return arguments | ({"attn_implementation": attention} if attention else {})
 
 
-def _load_arguments(config: ExperimentConfig, placement: Placement) -> dict[str, Any]:
+def _load_arguments(
+    config: ExperimentConfig, placement: Placement, shape: PreTrainedConfig
+) -> dict[str, Any]:
     """How from_pretrained() loads weights: quantised or not, and onto which devices."""
-    return quantisation_arguments(config.pytorch) | _spread(config, placement)
+    return _quantised(config, shape) | _spread(config, placement)
+
+
+def _quantised(config: ExperimentConfig, shape: PreTrainedConfig) -> dict[str, Any]:
+    if config.precision != "fp8":
+        return quantisation_arguments(config.pytorch)
+    if is_fp8(shape):
+        # What its config.json says of its layers would be replaced by what it is told here.
+        return {}
+    with torch.device("meta"):
+        outline = from_config(
+            shape, trust_remote_code=config.pytorch.trust_remote_code, **_build_arguments(config)
+        )
+    return {"quantization_config": fp8_settings(outline)}
 
 
 def _spread(config: ExperimentConfig, placement: Placement) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -68,7 +68,7 @@ class SeenCache:
         """Of all tensors that it holds now; None where no cache was seen."""
         if self._cache is None:
             return None
-        return sum(tensor.nbytes for layer in self._cache.layers for tensor in _tensors(vars(layer)))
+        return sum(_size(tensor) for layer in self._cache.layers for tensor in _tensors(vars(layer)))
 
 
 @contextmanager
@@ -85,6 +85,15 @@ def seen_cache(model: PreTrainedModel) -> Iterator[SeenCache]:
         yield seen
     finally:
         hook.remove()
+
+
+def _size(tensor: torch.Tensor) -> int:
+    """Bytes of ``tensor``, of one that stands for others (values packed, their scales) the bytes of these."""
+    taken_apart: Callable[[], tuple[list[str], Any]] | None = getattr(tensor, "__tensor_flatten__", None)
+    if taken_apart is None:
+        return tensor.nbytes
+    parts, _ = taken_apart()
+    return sum(_size(getattr(tensor, part)) for part in parts)
 
 
 def _tensors(value: object) -> Iterator[torch.Tensor]:

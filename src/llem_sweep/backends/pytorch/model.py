@@ -25,12 +25,12 @@ from llem_sweep.backends.pytorch.faults import Translated
 from llem_sweep.backends.pytorch.generation import batch_seed, cache_size, generation_arguments
 from llem_sweep.backends.pytorch.loading import Parts
 from llem_sweep.backends.pytorch.memory import Resident
-from llem_sweep.backends.pytorch.operands import operands_of
+from llem_sweep.backends.pytorch.operands import beside_cache, operands_of
 from llem_sweep.backends.pytorch.placement import Placement, board_uuid
 from llem_sweep.backends.pytorch.quantisation import effective_quantisation, forget_scales
 from llem_sweep.backends.pytorch.requests import check_positions, in_order, make_batches, request_ids
 from llem_sweep.backends.pytorch.stamps import Now
-from llem_sweep.backends.pytorch.support import unsupported_generation
+from llem_sweep.backends.pytorch.support import fixed_cache, unsupported_generation
 from llem_sweep.backends.pytorch.tensor import empty, leave_group
 from llem_sweep.backends.pytorch.workload import TorchWorkload
 from llem_sweep.config.experiment import ExperimentConfig
@@ -84,7 +84,10 @@ class TorchModel:
 
     @property
     def operands(self) -> Operands:
-        return self._operands
+        if self._told is None:
+            return self._operands
+        config, _ = self._told
+        return beside_cache(self._operands, config.pytorch, self._placement.processes)
 
     @property
     def compiled(self) -> Compiled | None:
@@ -124,6 +127,8 @@ class TorchModel:
         self._compiled = None
         if problems := list(unsupported_generation(config)):
             raise BackendError("; ".join(problems))
+        if config.pytorch.quantises_cache and (fixed := fixed_cache(model)):
+            raise BackendError(f"the cache of {config.model} can't be quantised: {fixed}")
         with Translated(f"preparing the requests of {config.model}"):
             every = request_ids(config, model, tokenizer, special)
         own = in_order(self._context.requests_of(len(every)), every, config)

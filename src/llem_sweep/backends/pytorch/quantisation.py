@@ -1,4 +1,4 @@
-"""Weights quantised while they are loaded, by bitsandbytes."""
+"""Weights quantised while they are loaded, by bitsandbytes or to fp8."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from transformers.pytorch_utils import Conv1D
 from transformers.quantizers.base import HfQuantizer
 from transformers.quantizers.quantizers_utils import should_convert_module
 
+from llem_sweep.backends.pytorch.fp8 import effective_fp8, is_fp8, method_of
+from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.config.options import PyTorchOptions
 
 _bitsandbytes: Callable[..., BitsAndBytesConfig] = BitsAndBytesConfig
@@ -44,16 +46,20 @@ def quantisation_arguments(options: PyTorchOptions) -> dict[str, Any]:
     return {"quantization_config": told}
 
 
-def quantised_already(kept: object, options: PyTorchOptions) -> str | None:
-    """Why a checkpoint whose config.json has ``kept`` as its quantization_config can't be quantised: transformers
-    would load it as it is, whatever else it is told."""
-    if options.bits is None or kept is None:
+def quantised_already(kept: object, config: ExperimentConfig) -> str | None:
+    """Why a checkpoint whose config.json has ``kept`` as its quantization_config can't be loaded as ``config``
+    says: transformers would load it as it is, whatever else it is told, and fp8 as bf16 on many a board."""
+    if kept is None:
         return None
-    method = kept.get("quant_method") if isinstance(kept, dict) else None
-    return (
-        f"its weights are quantised already ({method or 'by its config.json'}): leave"
-        f" pytorch.load_in_{options.bits}bit out"
-    )
+    method, bits, fp8 = method_of(kept), config.pytorch.bits, config.precision == "fp8"
+    if method == "fp8" and bits is None and config.weights == "pretrained":
+        if isinstance(kept, dict) and kept.get("dequantize"):
+            return "its config.json says that its weights in fp8 are brought back to bf16: remove dequantize there"
+        return None if fp8 else f"its weights are fp8, and precision is {config.precision}: set it to fp8"
+    if bits is None and not fp8:
+        return None
+    asked = "precision: fp8" if bits is None else f"pytorch.load_in_{bits}bit"
+    return f"its weights are quantised already ({method or 'by its config.json'}): leave {asked} out"
 
 
 def random_quantised(
@@ -109,7 +115,8 @@ def effective_quantisation(model: PreTrainedModel) -> dict[str, Any] | None:
         return None
     told = model.config.quantization_config.to_dict()
     plain: dict[str, Any] = json.loads(json.dumps(told, default=str))
-    return {name: value for name, value in plain.items() if not name.startswith("_")}
+    known = {name: value for name, value in plain.items() if not name.startswith("_")}
+    return known | (effective_fp8(model) if is_fp8(model.config) else {})
 
 
 def forget_scales(model: PreTrainedModel) -> None:

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from transformers import GenerationConfig, GenerationMixin, QuantizedCache
+import torch
+from transformers import (
+    DynamicCache,
+    GenerationConfig,
+    GenerationMixin,
+    PreTrainedModel,
+    QuantizedCache,
+    cache_utils,
+)
+from transformers.cache_utils import DynamicLayer
 from transformers.utils.import_utils import is_hqq_available, is_optimum_quanto_available
 
-from llem_sweep.backends.pytorch.generation import ASSISTANT_SETTINGS, generation_arguments
+from llem_sweep.backends.pytorch.generation import ASSISTANT_SETTINGS, CACHE_CONFIGS, generation_arguments
 from llem_sweep.backends.pytorch.loading import SpecialTokens
 from llem_sweep.config.experiment import ExperimentConfig
 
@@ -109,6 +118,8 @@ def _refused(config: ExperimentConfig) -> Iterator[tuple[str, str]]:
             yield name, "acts with pytorch.prompt_lookup_num_tokens alone"
         elif name in _ASSISTED_ONLY and config.pytorch.assistant_model is None:
             yield name, "acts with pytorch.assistant_model alone"
+        elif name == "cache_config" and config.pytorch.cache_dtype is not None:
+            yield name, f"set by pytorch.cache_dtype: {config.pytorch.cache_dtype}"
         elif name == "cache_config" and config.pytorch.cache_implementation != "quantized":
             yield name, "acts with pytorch.cache_implementation: quantized alone"
 
@@ -133,6 +144,8 @@ def _continuous(config: ExperimentConfig) -> Iterator[str]:
 
 
 def _cache(config: ExperimentConfig) -> Iterator[str]:
+    if (kind := config.pytorch.cache_dtype) is not None:
+        yield from _cache_library(f"cache_dtype: {kind}", CACHE_CONFIGS[kind]["backend"])
     if config.pytorch.cache_implementation != "quantized":
         return
     settings = config.passthrough_kwargs.get("cache_config") or {}
@@ -141,12 +154,43 @@ def _cache(config: ExperimentConfig) -> Iterator[str]:
         yield f"passthrough_kwargs.cache_config: must be a mapping with keys among {', '.join(sorted(known))}"
         return
     name = settings.get("backend", "quanto")
-    if name not in _QUANTISED_CACHES:
+    if name == "fp8":
+        yield "passthrough_kwargs.cache_config: set pytorch.cache_dtype: fp8 instead"
+    elif name not in _QUANTISED_CACHES:
         yield f"passthrough_kwargs.cache_config: its backend is one of {', '.join(_QUANTISED_CACHES)}"
+    else:
+        yield from _cache_library("cache_implementation: quantized", name)
+
+
+def _cache_library(asked: str, name: str) -> Iterator[str]:
+    if name == "fp8":
+        if not hasattr(cache_utils, "Fp8QuantizedLayer"):
+            yield f"pytorch.{asked}: the installed transformers has no such cache"
+        elif not _saturates():
+            yield (
+                f"pytorch.{asked}: the installed torch {torch.__version__} makes NaN of keys and values beyond"
+                " those of the prompts: install a later one"
+            )
         return
     library, is_there = _QUANTISED_CACHES[name]
     if not is_there():
-        yield f"pytorch.cache_implementation: quantized needs {library}, which isn't installed"
+        yield f"pytorch.{asked} needs {library}, which isn't installed: pip install {library} on every node"
+
+
+def fixed_cache(model: PreTrainedModel) -> str | None:
+    """Why keys and values of ``model`` (on any device) can't be kept in another type than they are computed in:
+    generate() would fail, or take another cache."""
+    plain: Callable[[], bool] | None = getattr(model, "_supports_default_dynamic_cache", None)
+    if plain is not None and not plain():
+        return "its cache is of its own kind"
+    layers = DynamicCache(config=model.config.get_text_config(decoder=True)).layers
+    others = sorted({type(layer).__name__ for layer in layers if type(layer) is not DynamicLayer})
+    return f"its cache has layers of {', '.join(others)}" if others else None
+
+
+def _saturates() -> bool:
+    """Whether the largest number in fp8 stands for what is larger, as in later versions of torch."""
+    return not bool(torch.tensor(1e4).to(torch.float8_e4m3fn).float().isnan())
 
 
 def _combination(config: ExperimentConfig) -> Iterator[str]:

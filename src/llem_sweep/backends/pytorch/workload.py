@@ -140,5 +140,5 @@ class TorchWorkload:
 def _one_pass_a_token(arguments: Mapping[str, Any]) -> bool:
     """Whether generate() is to make one pass for each position of its longest answer, over keys that are there."""
     guessing = bool(arguments.get("prompt_lookup_num_tokens"))
-    grows = arguments.get("cache_implementation") in (None, "dynamic")
+    grows = arguments.get("cache_implementation") in (None, "dynamic", "quantized")
     return arguments.get("num_beams", 1) == 1 and grows and not guessing

@@ -187,5 +187,6 @@ def node_shape(name: str, node: Mapping[str, Any], report: NodeReport, simulated
         return NodeShape(name, gpus, cpus, "Simulated GPU", accelerator=accelerator)
     first = report.boards[0] if report.boards else None
     board, driver = (first.name, first.driver_version) if first else (None, None)
+    generations = frozenset(info.generation for info in report.boards if info.generation)
     memory_mb = min((info.memory_total_mb for info in report.boards if info.memory_total_mb), default=None)
-    return NodeShape(name, gpus, cpus, board, memory_mb, accelerator, driver=driver)
+    return NodeShape(name, gpus, cpus, board, memory_mb, accelerator, driver=driver, generations=generations)
