@@ -52,7 +52,7 @@ LEVELS = pytest.mark.parametrize("name", sorted(MODELS))
 
 
 def test_the_whole_result_holds_every_kind_of_part() -> None:
-    assert len(MODELS) == 35
+    assert len(MODELS) == 36
     assert all(
         getattr(WHOLE, name) is not None for name in ExperimentResult.model_fields if name != "timeseries"
     )

@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import AutoConfig
 
-from llem_sweep.backends.pytorch import PyTorchBackend
+from llem_sweep.backends.pytorch import PyTorchBackend, caches
 from llem_sweep.backends.pytorch.caches import cache_layers
 from llem_sweep.clock import SimulatedClock
 from llem_sweep.plan.types import CacheLayers, ModelFacts
@@ -43,6 +43,17 @@ def test_cache_bytes_are_those_that_a_token_takes(
 @pytest.mark.parametrize("kind", ["mamba", "jamba", "deepseek_v3", "blt", "blenderbot"])
 def test_a_cache_of_another_kind_is_unknown(kind: str) -> None:
     assert cache_layers(AutoConfig.for_model(kind), torch.bfloat16) is None
+
+
+def test_a_cache_that_doesnt_follow_from_the_configuration_is_no_reason_to_refuse_a_model(
+    backend: PyTorchBackend, small: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*, config: object) -> None:
+        raise AttributeError("no number of layers")
+
+    monkeypatch.setattr(caches, "DynamicCache", refuse)
+    facts = backend.describe(small())
+    assert (facts.problem, facts.cache, facts.fixed_cache) == (None, None, "its cache is of its own kind")
 
 
 def test_layers_are_told_apart_by_how_far_they_look_back() -> None:

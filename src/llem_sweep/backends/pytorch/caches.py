@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 import torch
 from transformers import DynamicCache, PreTrainedConfig
@@ -20,11 +21,8 @@ def cache_layers(shape: PreTrainedConfig, dtype: torch.dtype) -> tuple[CacheLaye
     Each keeps 2 × key-value heads × head size values for a token. None where one keeps anything else, as recurrent
     states or compressed keys.
     """
-    # Which layers there are, and how far each looks back, is said in many ways: transformers knows them.
-    try:
-        layers = DynamicCache(config=shape).layers
-    except (AttributeError, KeyError, ValueError):
-        # Those of a few models it makes with the model's own code alone.
+    layers = growing_layers(shape)
+    if layers is None:
         return None
     shapes = getattr(shape, "per_layer_config", None) or [shape] * len(layers)
     if len(shapes) != len(layers):
@@ -38,6 +36,18 @@ def cache_layers(shape: PreTrainedConfig, dtype: torch.dtype) -> tuple[CacheLaye
             return None
         held[layer.sliding_window if isinstance(layer, DynamicSlidingWindowLayer) else None] += token_bytes
     return tuple(CacheLayers(token_bytes, window) for window, token_bytes in held.items())
+
+
+def growing_layers(shape: PreTrainedConfig) -> Sequence[object] | None:
+    """The layers of the cache that generate() makes by default for ``shape``, of a model of text; None for the few
+    models of which that doesn't follow from their configuration.
+
+    Which layers there are, and how far each looks back, is said in many ways, all of which transformers knows.
+    """
+    try:
+        return DynamicCache(config=shape).layers
+    except (AttributeError, KeyError, ValueError):
+        return None
 
 
 def _token_bytes(layer: PreTrainedConfig, dtype: torch.dtype) -> int | None:

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from transformers import (
-    DynamicCache,
     GenerationConfig,
     GenerationMixin,
     PreTrainedModel,
@@ -18,6 +17,7 @@ from transformers import (
 from transformers.cache_utils import DynamicLayer
 from transformers.utils.import_utils import is_hqq_available, is_optimum_quanto_available
 
+from llem_sweep.backends.pytorch.caches import growing_layers
 from llem_sweep.backends.pytorch.generation import ASSISTANT_SETTINGS, CACHE_CONFIGS, generation_arguments
 from llem_sweep.backends.pytorch.loading import SpecialTokens
 from llem_sweep.config.experiment import ExperimentConfig
@@ -183,7 +183,9 @@ def fixed_cache(model: PreTrainedModel) -> str | None:
     plain: Callable[[], bool] | None = getattr(model, "_supports_default_dynamic_cache", None)
     if plain is not None and not plain():
         return "its cache is of its own kind"
-    layers = DynamicCache(config=model.config.get_text_config(decoder=True)).layers
+    layers = growing_layers(model.config.get_text_config(decoder=True))
+    if layers is None:
+        return "its cache is of its own kind"
     others = sorted({type(layer).__name__ for layer in layers if type(layer) is not DynamicLayer})
     return f"its cache has layers of {', '.join(others)}" if others else None
 
