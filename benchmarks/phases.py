@@ -4,8 +4,10 @@ Each row: so many windows of 3 to 30 batches whose prefills last 5 ms to 1.5 s a
 (``long``), or of four times as many that decode for 0.05 to 0.3 s (``short``). Power is the same for all batches,
 or differs by up to 5 % from one to the next (``uneven``). Windows begin anywhere within a tick. Some seconds later
 the prefills alone are run again for ten seconds or longer, in a window of their own that begins at a tick, as with
-``measurement.prefill_window``. Exit code 1 when less than 90 % of any row or 95 % of all lie inside their bounds
-(or agree, where both prefills are held against each other), or the two energies don't sum to the total.
+``measurement.prefill_window``. Exit code 1 when less than 90 % of any row or 95 % of all lie inside their bounds,
+or agree where both prefills are held against each other; when the two energies don't sum to the total; or when
+prefill by itself is off by more than a thousandth. Its bound isn't asked to hold: where prefills of a few
+milliseconds differ in power, it is narrower than power within the window's first and last tick can be known.
 
     python benchmarks/phases.py
 """
@@ -37,6 +39,8 @@ AFTER_S = 5.0
 """Between the end of a run and prefill by itself: until the run's energy is resolved, and idle power taken."""
 TARGET, ROW_TARGET = 0.95, 0.9
 """Share of all windows, and of each row's, that have to lie inside their bounds."""
+OWN_LIMIT = 0.001
+"""Largest relative error of prefill by itself."""
 
 
 class Steps:
@@ -153,9 +157,10 @@ class Row(NamedTuple):
     told: int
     prefill_inside: int
     decode_inside: int
-    own_inside: int
     agree: int
     sum_off_j: float
+    own_error: float
+    """Largest of prefill by itself, relative."""
 
 
 def row(tick_s: float, kind: str, uneven: float, windows: int, seed: int) -> Row:
@@ -165,23 +170,24 @@ def row(tick_s: float, kind: str, uneven: float, windows: int, seed: int) -> Row
     told = [(one, one.found_j) for one in every if one.found_j is not None]
     if not told:
         print(f"| {1000 * tick_s:.0f} ms | {kind} | {uneven:.0%} | none | | | | | | | |")
-        return Row(0, 0, 0, 0, 0, 0.0)
+        return Row(0, 0, 0, 0, 0.0, 0.0)
     errors = [abs(found_j - one.true_j) for one, found_j in told]
     inside = sum(error_j <= one.half_width_j for error_j, (one, _) in zip(errors, told, strict=True))
     decode = sum(one.decode_inside for one, _ in told)
-    owns = [abs(one.own_j - one.true_j) for one, _ in told]
-    own_inside = sum(error_j <= one.own_half_width_j for error_j, (one, _) in zip(owns, told, strict=True))
+    owns = [abs(one.own_j - one.true_j) / one.true_j for one, _ in told]
+    own_inside = sum(
+        error * one.true_j <= one.own_half_width_j for error, (one, _) in zip(owns, told, strict=True)
+    )
     agree = sum(one.agrees for one, _ in told)
     print(
         f"| {1000 * tick_s:.0f} ms | {kind} | {uneven:.0%} | {len(told)} of {windows} |"
         f" {median(error_j / one.true_j for error_j, (one, _) in zip(errors, told, strict=True)):.2%} |"
         f" {median(one.half_width_j / one.true_j for one, _ in told):.2%} |"
         f" {inside / len(told):.1%} | {decode / len(told):.1%} |"
-        f" {median(error_j / one.true_j for error_j, (one, _) in zip(owns, told, strict=True)):.3%} |"
+        f" {max(owns):.3%} |"
         f" {own_inside / len(told):.1%} | {agree / len(told):.1%} |"
     )
-    off_j = max(one.sum_off_j for one, _ in told)
-    return Row(len(told), inside, decode, own_inside, agree, off_j)
+    return Row(len(told), inside, decode, agree, max(one.sum_off_j for one, _ in told), max(owns))
 
 
 def holds(rows: Sequence[Row]) -> bool:
@@ -190,9 +196,10 @@ def holds(rows: Sequence[Row]) -> bool:
     return all(
         (
             told > 0,
-            all(min(each[1:5]) >= ROW_TARGET * each.told for each in rows),
-            all(sum(each[column] for each in rows) >= TARGET * told for column in range(1, 5)),
+            all(min(each[1:4]) >= ROW_TARGET * each.told for each in rows),
+            all(sum(each[column] for each in rows) >= TARGET * told for column in range(1, 4)),
             max(each.sum_off_j for each in rows) < 1e-6,
+            max(each.own_error for each in rows) <= OWN_LIMIT,
         )
     )
 
@@ -205,7 +212,7 @@ def main() -> int:
     print(f"seed {given.seed}")
     print(
         "| tick | decoding | uneven by | told | median error | median bound | prefill inside | decode inside |"
-        " by itself: median error | inside | agree |"
+        " by itself: worst error | inside | agree |"
     )
     print("|---|---|---|---|---|---|---|---|---|---|---|")
     rows = [
