@@ -176,7 +176,7 @@ def test_the_adapter_comes_from_the_revision_asked_for_whatever_that_of_the_mode
     assert put[0][0].commit == COMMIT
     hub.answer = 503
     assert PyTorchBackend(SystemClock()).fetch(tagged).already_there
-    plain = small(lora={"adapter_id": MODEL})
+    plain = small(lora={"adapter_id": MODEL}, pytorch={"revision": "theirs"})
     for key in (backend.load_key, backend.fetch_key):
         assert key(tagged) != key(plain)
     hub.answer = None
