@@ -112,9 +112,9 @@ def test_nothing_computed_is_lost_on_the_way_to_disk(stored: ExperimentResult) -
     ):
         assert part is not None
         unknown = {name for name, value in part if value is None}
-        # Convergence and settling weren't asked for, and only real boards have a gain error.
+        # Convergence, settling and compiling weren't asked for, and only real boards have a gain error.
         slopes = {"temperature_slope_c_per_s", "power_slope_pct_per_s"}
-        assert unknown <= {"converged", "settled", "gain_error_pct"} | slopes, part
+        assert unknown <= {"converged", "settled", "compilation", "gain_error_pct"} | slopes, part
     assert stored.warmup_result is not None
     assert len(stored.warmup_result.latencies_ms) == 2
 

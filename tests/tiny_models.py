@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from transformers import GenerationConfig, PreTrainedModel
+from transformers import Cache, GenerationConfig, PreTrainedModel
 
 from llem_sweep.backends.protocol import LoadContext
 from llem_sweep.backends.pytorch.model import TorchModel
@@ -48,6 +49,19 @@ class Watched(NamedTuple):
         for index in range(workload.batches):
             workload.run_batch(index, lambda phase: None)
         return list(self.calls)
+
+
+@contextmanager
+def caches_of(watched: Watched) -> Iterator[list[Cache]]:
+    """The cache that each pass of the model is given."""
+    seen: list[Cache] = []
+
+    def keep(_: object, __: object, named: dict[str, Any]) -> None:
+        seen.append(named["past_key_values"])
+
+    hook = watched.model._open().model.register_forward_pre_hook(keep, with_kwargs=True)
+    yield seen
+    hook.remove()
 
 
 def zeroed(outline: PreTrainedModel) -> PreTrainedModel:

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from llem_sweep import load_results, load_sweep, plan_sweep
 
 ROOT = Path(__file__).parents[2]
@@ -50,13 +52,21 @@ def test_a_rehearsal_prints_what_was_found_and_that_nothing_was_measured(tmp_pat
     (result,) = load_results(folder).to_pylist()
     assert (found["model"], found["precision"], found["batch"]) == ("tiny-llama", "bf16", "8")
     assert float(found["tokens/s"]) == round(result["avg_tokens_per_second"], 1)
-    energy, bound = found["J/token"].split(" ± ")
-    assert float(energy) == round(result["avg_energy_per_token_j"], 4)
-    assert float(bound) == round(result["avg_energy_per_token_uncertainty_j"], 4)
-    prefill_j, decode_j = (float(found[name].split(" ± ")[0]) for name in ("prefill J", "decode J"))
-    assert abs(prefill_j + decode_j - result["total_energy_j"]) < 0.2
-    assert (
-        abs(float(found["prefill s"]) + float(found["decode s"]) - result["total_inference_time_sec"]) < 0.02
-    )
+    for name, column, digits in (
+        ("J/token", "avg_energy_per_token", 4),
+        ("prefill J", "phases.prefill.energy", 1),
+        ("decode J", "phases.decode.energy", 1),
+    ):
+        # On a busy machine a window this short may not resolve its phases.
+        wanted = [result.get(f"{column}_j"), result.get(f"{column}_uncertainty_j")]
+        rounded = [None if each is None else round(each, digits) for each in wanted]
+        assert [_number(each) for each in found[name].split(" ± ")] == rounded, name
+    assert result["avg_energy_per_token_j"] is not None
+    whole_s = float(found["prefill s"]) + float(found["decode s"])
+    assert whole_s == pytest.approx(result["total_inference_time_sec"], abs=0.011)
     # There is no board whose peaks could have been used.
     assert (found["MFU %"], found["MBU %"], found["publishable"]) == ("–", "–", "no")
+
+
+def _number(cell: str) -> float | None:
+    return None if cell == "–" else float(cell)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -23,26 +21,13 @@ from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.errors import BackendError
 from llem_sweep.harness.utilisation import bytes_read
 from llem_sweep.plan.flops import Passes
-from tiny_models import Load, MakeConfig, MakeFolder, Watched
+from tiny_models import Load, MakeConfig, MakeFolder, Watched, caches_of
 
 PER_TOKEN = 2 * 2 * 2 * 8
 """Numbers in the cache: two layers, keys and values, two heads of size 8."""
 SCALES = 2 * 2 * 4
 """Bytes of them: of each layer one for the keys and one for the values."""
 RAGGED = {"n": 6, "max_output_tokens": 12}
-
-
-@contextmanager
-def caches_of(watched: Watched) -> Iterator[list[Cache]]:
-    """The cache that each pass of the model is given."""
-    seen: list[Cache] = []
-
-    def keep(_: object, __: object, named: dict[str, Any]) -> None:
-        seen.append(named["past_key_values"])
-
-    hook = watched.model._open().model.register_forward_pre_hook(keep, with_kwargs=True)
-    yield seen
-    hook.remove()
 
 
 def tallies(watched: Watched, config: ExperimentConfig) -> list[BatchTally]:

@@ -2,35 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
-from transformers import Cache, StaticCache
+from transformers import StaticCache
 
 from llem_sweep.config.experiment import ExperimentConfig
-from tiny_models import Call, Load, MakeConfig, MakeFolder, Watched
+from tiny_models import Call, Load, MakeConfig, MakeFolder, Watched, caches_of
 
 RAGGED = {"n": 6, "max_output_tokens": 12}
 
 
 def answers(calls: list[Call]) -> list[list[int]]:
     return [answer for call in calls for answer in call.answers]
-
-
-@contextmanager
-def caches_of(watched: Watched) -> Iterator[list[Cache]]:
-    """The cache that each pass of the model is given."""
-    seen: list[Cache] = []
-
-    def keep(_: object, __: object, named: dict[str, Any]) -> None:
-        seen.append(named["past_key_values"])
-
-    hook = watched.model._open().model.register_forward_pre_hook(keep, with_kwargs=True)
-    yield seen
-    hook.remove()
 
 
 def output_tokens(watched: Watched, config: ExperimentConfig) -> int:
