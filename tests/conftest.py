@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,3 +78,9 @@ def every_result_holds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
         if result.timeseries_sha256 == hashlib.sha256(sidecar).hexdigest():
             contradicted += [f"{place}: {problem}" for problem in verify(result, sidecar, requests).problems]
     assert contradicted == []
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays, so that collections, which every closed model asks for, needn't go through it."""
+    gc.collect()
+    gc.freeze()

@@ -180,7 +180,7 @@ def test_caches_with_windows_are_what_an_experiment_measures(
     assert estimate(config).cache == pytest.approx(tally.cache_bytes, rel=WITHIN)
 
 
-@pytest.mark.parametrize(("prompt", "answer"), [(600, 3), (16, 200)])
+@pytest.mark.parametrize(("prompt", "answer"), [(600, 3), (16, 80)])
 def test_all_that_is_alive_with_a_window_is_within_a_fifth(
     shape_folder: Path, variant_of: MakeFolder, prompt: int, answer: int
 ) -> None:
