@@ -19,6 +19,7 @@ from contextlib import closing
 from typing import NamedTuple, cast
 
 import torch
+from transformers import GenerationConfig
 
 from llem_sweep.backends.protocol import LoadContext
 from llem_sweep.backends.pytorch.generation import generation_arguments
@@ -33,7 +34,7 @@ from llem_sweep.harness.rig import Rig
 from llem_sweep.plan.types import PlannedExperiment
 from on_one_model.arguments import board, model_fields, parser_of
 
-TARGET = 0.97
+TARGET = 0.98
 
 Loop = Callable[[], float]
 """Runs all batches once; its length in seconds, from synchronised to synchronised."""
@@ -60,14 +61,20 @@ def bare_loop(config: ExperimentConfig, context: LoadContext) -> Loop:
     model = TorchModel(parts, placement, context)
     requests = request_ids(config, parts.model, parts.tokenizer, parts.special)
     batches = make_batches(requests, config.pytorch.batch_size, parts.special.pad, placement.device)
-    arguments = generation_arguments(config, parts.special)
+    generation = GenerationConfig.from_dict(generation_arguments(config, parts.special))
     generate = cast("Callable[..., torch.Tensor]", parts.model.generate)
 
     def bare() -> float:
         model.synchronize()
         begun_s = time.perf_counter()
-        for batch in batches:
-            generate(input_ids=batch.input_ids, attention_mask=batch.attention_mask, **arguments)
+        # generate() alone keeps what autograd would need of tensors: a few percent of a small model's time.
+        with torch.inference_mode():
+            for batch in batches:
+                generate(
+                    input_ids=batch.input_ids,
+                    attention_mask=batch.attention_mask,
+                    generation_config=generation,
+                )
         model.synchronize()
         return time.perf_counter() - begun_s
 

@@ -81,6 +81,6 @@ def every_result_holds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
 
 
 def pytest_collection_finish() -> None:
-    """What is imported by now stays, so that collections, which every closed model asks for, needn't go through it."""
+    """What is imported by now stays: the collections that every closed model asks for needn't go through it."""
     gc.collect()
     gc.freeze()
