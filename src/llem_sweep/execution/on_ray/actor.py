@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import pickle
 import platform
@@ -55,7 +56,12 @@ class GpuWorker:
 
     def start(self) -> tuple[WorkerReport | Failed, tuple[str, ...]]:
         """Prove the boards and take the cold baseline; what came of it, and the paths of this process's log."""
-        return self._worker.start(), own_log_paths()
+        started = self._worker.start()
+        # What is there by now stays. A collection that went through all of it again would take as long as dozens
+        # of short experiments' handling, and might fall into a window.
+        gc.collect()
+        gc.freeze()
+        return started, own_log_paths()
 
     def _push(self) -> None:
         state = self._worker.state()
