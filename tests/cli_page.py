@@ -66,7 +66,7 @@ def _command(title: str, command: App) -> Iterator[str]:
     assert command.default_command is not None, f"{title} does nothing"
     yield f"{inspect.getdoc(command.default_command)}\n"
     if arguments:
-        yield "| | value | |\n|---|---|---|"
+        yield "| option | value | what it does |\n|---|---|---|"
         yield "\n".join(map(_row, arguments)) + "\n"
 
 

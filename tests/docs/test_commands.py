@@ -48,6 +48,8 @@ def test_what_a_page_says_can_be_done(page: Page, stage: Stage) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_a_block_says_what_it_is(page: Page) -> None:
     assert {block.line: block.language for block in page.blocks if block.language not in LANGUAGES} == {}
+    told = [line for block in page.blocks if block.language == "text" for line in block.text.splitlines()]
+    assert [line for line in told if re.match(r"(\$ |llem-sweep |make |pip |python |ray )", line)] == []
 
 
 def test_there_are_commands_sweep_files_and_programs_to_try() -> None:
