@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 import cli_page
+import options_table
 import results_page
+import schema_page
 from llem_sweep.results.flatten import result_columns
 from results_page import Entry
 
@@ -49,6 +51,28 @@ def test_a_figure_has_a_meaning_and_a_number_its_unit(entry: Entry) -> None:
     assert entry.meaning, f"{entry.name} has no docstring"
     if "number" in entry.kind and NUMBERS_OF_THINGS not in entry.kind:
         assert entry.unit, f"the unit of {entry.name} doesn't follow from its name: see tests/results_page.py"
+
+
+def test_the_page_of_the_schema_is_that_of_the_program() -> None:
+    made = "PYTHONPATH=src python tests/schema_page.py > docs/schema.md"
+    assert (DOCS / "schema.md").read_text(encoding="utf-8") == schema_page.page(), f"make it anew: {made}"
+
+
+def test_the_page_of_the_schema_has_every_field() -> None:
+    told = {field.name for fields in schema_page.sections().values() for field in fields}
+    own = {"name", "base", "sweep", "zip", "exclude", "experiments", "include"}
+    assert told - own == {option.name for option in options_table.options()} - {"lora"}
+    assert own <= told
+
+
+@pytest.mark.parametrize(
+    "field",
+    [each for fields in schema_page.sections().values() for each in fields],
+    ids=lambda field: field.name,
+)
+def test_a_field_has_a_meaning_and_values(field: schema_page.Field) -> None:
+    assert field.meaning, f"{field.name} has no docstring"
+    assert field.values
 
 
 def test_units_follow_from_names() -> None:
