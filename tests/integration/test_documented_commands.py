@@ -36,12 +36,13 @@ def typed(command: str, folder: Path) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=120,
+        timeout=200,
     )
     assert done.returncode == 0, f"{command}\n{done.stdout}"
     return done.stdout
 
 
+@pytest.mark.timeout(300)
 def test_the_tutorial_can_be_followed(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "sweeps", tmp_path / "sweeps")
     printed = []
