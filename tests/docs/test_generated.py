@@ -21,11 +21,11 @@ FIELDS = [
     for entry in entries
 ]
 NUMBERS_OF_THINGS = "whole number"
+MADE = "make it anew: make reference"
 
 
 def test_the_page_of_the_command_line_is_that_of_the_program() -> None:
-    made = "PYTHONPATH=src python tests/cli_page.py > docs/cli.md"
-    assert (DOCS / "cli.md").read_text(encoding="utf-8") == cli_page.page(), f"make it anew: {made}"
+    assert (DOCS / "cli.md").read_text(encoding="utf-8") == cli_page.page(), MADE
 
 
 def test_the_page_of_the_command_line_has_every_option() -> None:
@@ -38,8 +38,7 @@ def test_the_page_of_the_command_line_has_every_option() -> None:
 
 
 def test_the_page_of_results_is_that_of_the_model() -> None:
-    made = "PYTHONPATH=src python tests/results_page.py > docs/results.md"
-    assert (DOCS / "results.md").read_text(encoding="utf-8") == results_page.page(), f"make it anew: {made}"
+    assert (DOCS / "results.md").read_text(encoding="utf-8") == results_page.page(), MADE
 
 
 def test_the_page_of_results_has_every_column_once() -> None:
@@ -54,8 +53,7 @@ def test_a_figure_has_a_meaning_and_a_number_its_unit(entry: Entry) -> None:
 
 
 def test_the_page_of_the_schema_is_that_of_the_program() -> None:
-    made = "PYTHONPATH=src python tests/schema_page.py > docs/schema.md"
-    assert (DOCS / "schema.md").read_text(encoding="utf-8") == schema_page.page(), f"make it anew: {made}"
+    assert (DOCS / "schema.md").read_text(encoding="utf-8") == schema_page.page(), MADE
 
 
 def test_the_page_of_the_schema_has_every_field() -> None:
