@@ -41,7 +41,7 @@ warmup: {enabled: false}
 sweep:
   precision: [bf16]
 """
-_SHORTER = {"sweeps/quickstart.yaml": ("dataset.n=16", "baseline.enabled=false")}
+_SHORTER = {"sweeps/quickstart.yaml": ("dataset.n=4", "baseline.enabled=false")}
 """Overrides for files that take their time."""
 _STORE = "s3://bucket/runs"
 _THE_NEWEST = "…"
@@ -70,6 +70,7 @@ class Stage:
         patch.chdir(folder)
         patch.setenv("HOME", str(folder / "home"))
         patch.setenv("CUDA_VISIBLE_DEVICES", "")
+        patch.setenv("OMP_NUM_THREADS", "1")
         patch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
         self._run("llem-sweep grid.yaml")
 
