@@ -51,7 +51,7 @@ _THE_NEWEST = "…"
 class Stage:
     """A folder with a small ``grid.yaml`` and a finished sweep of it, which is the working directory.
 
-    ``store`` is the URI that stands in for the bucket of the pages.
+    ``store`` is the URI that stands in for the bucket of the pages; it has a finished sweep when one is asked for.
     """
 
     def __init__(self, folder: Path, store: str, patch: pytest.MonkeyPatch) -> None:
@@ -122,7 +122,9 @@ class Stage:
             return word
         above, _, _ = word.rpartition(_THE_NEWEST)[0].rpartition("/")
         where = f"{above}?{options}" if "://" in word else above
-        return str(max(sweeps_in(where)))
+        if "://" in word and not sweeps_in(where):
+            self._run(f"llem-sweep grid.yaml --output {_STORE}")
+        return max(sweeps_in(where))
 
     def _plan(self, text: str) -> None:
         """A sweep file, or a part of one, is loaded and planned, and leaves no point out."""
