@@ -17,6 +17,24 @@ from llem_sweep.results.student import student_t
 Row = Mapping[str, Any]
 """A row of the summary table, or of ``load_results``, by column name."""
 CONFIG = "config."
+COLUMNS = (
+    "measurement_config_hash",
+    "model",
+    "backend",
+    "cycle",
+    "measured_on",
+    "simulated",
+    "device_names",
+    "avg_tokens_per_second",
+    "avg_energy_per_token_j",
+    "avg_energy_per_token_uncertainty_j",
+    "total_energy_j",
+    "energy_uncertainty_j",
+    "energy_adjusted_j",
+    "energy_adjusted_uncertainty_j",
+    "verdict.publishable",
+)
+"""Columns that rows must have, beside those of the configuration."""
 
 
 class Figure(NamedTuple):
