@@ -21,6 +21,8 @@ class WorkerState(NamedTuple):
     phase: Phase = Phase.IDLE
     steps: int = 0
     """Batches run in the experiment under way: the sign of progress."""
+    tokens_per_s: float | None = None
+    """Output tokens in the run under way, up to its last batch; None before a batch of it is done."""
     active_s: float = 0.0
     """Time spent on the experiment under way, loading not counted."""
     stalled_s: float = 0.0
@@ -73,11 +75,17 @@ class Progress(NamedTuple):
     running: int
     elapsed_s: float
     remaining_s: float | None
-    """Estimate from what has run so far; None before anything has."""
+    """By the schedule's own forecast, corrected by what has run; None while that isn't known."""
     workers: tuple[WorkerState, ...]
     recent_failures: tuple[FailureNote, ...]
     energy_j: float | None = None
-    """Measured so far, all devices; None before any is known."""
+    """Of all boards in the measured windows that this run has completed; None before any is known."""
+    energy_windows: int = 0
+    """How many windows those are."""
+    energy_simulated: bool = False
+    """Whether any of them is of simulated boards."""
+    learnt: bool = False
+    """Whether anything has completed that corrects the forecast."""
     stopping: bool = False
     """After the first interrupt."""
 

@@ -195,12 +195,14 @@ class RayPool:
 
 def together(name: str, states: list[WorkerState]) -> WorkerState:
     """The state of a worker of several processes: the first one's, as active and as stuck as the worst of them."""
+    rates = [state.tokens_per_s for state in states if state.tokens_per_s is not None]
     powers_w = [state.power_w for state in states if state.power_w is not None]
     return states[0]._replace(
         name=name,
         active_s=max(state.active_s for state in states),
         stalled_s=max(state.stalled_s for state in states),
         silent_s=max((s.silent_s for s in states if s.silent_s is not None), default=None),
+        tokens_per_s=sum(rates) if len(rates) == len(states) else None,
         power_w=sum(powers_w) if powers_w else None,
         temperature_c=max((s.temperature_c for s in states if s.temperature_c is not None), default=None),
     )
