@@ -6,6 +6,9 @@ from typing import NamedTuple, Protocol
 
 from llem_sweep.phases import Phase
 
+STARTING = "starting"
+"""Stands for the board of a worker that hasn't been heard of yet."""
+
 
 class WorkerState(NamedTuple):
     """A worker as last heard of."""
@@ -13,7 +16,7 @@ class WorkerState(NamedTuple):
     name: str
     """For example ``node7/gpu0``."""
     board: str
-    """NVML's name, or ``CPU``; says so when it is simulated."""
+    """NVML's name, or ``CPU``; says so when it is simulated. ``STARTING`` before anything was heard of it."""
     model: str | None = None
     """Model of the experiment under way."""
     experiment: str | None = None

@@ -20,7 +20,7 @@ from llem_sweep.execution.on_ray.scaling import Scaling
 from llem_sweep.execution.on_ray.worker import RayWorker
 from llem_sweep.execution.pool import Event, Finished, Left, Lost, Ready, Seat, Unfit
 from llem_sweep.execution.prefetch import FetchOrder
-from llem_sweep.execution.progress import WorkerState
+from llem_sweep.execution.progress import STARTING, WorkerState
 from llem_sweep.phases import Phase
 from llem_sweep.plan.need import Need
 from llem_sweep.plan.types import PlannedExperiment
@@ -182,7 +182,7 @@ class RayPool:
     def _state(self, name: str) -> WorkerState:
         heard = [self._heard[member] for member in self._workers[name].members if member in self._heard]
         if not heard:
-            return WorkerState(name, "starting", silent_s=self._unheard_s(name))
+            return WorkerState(name, STARTING, silent_s=self._unheard_s(name))
         aged = [_aged(state, age_s + time.monotonic() - self._heard_s) for state, age_s in heard]
         return together(name, aged)
 
