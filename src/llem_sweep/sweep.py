@@ -79,6 +79,8 @@ class SweepResult(NamedTuple):
     """How near to the least possible time this run came; None where nothing ran."""
     uri: str | None = None
     """Where the sweep is kept, if in an object store; without credentials."""
+    report: Path | None = None
+    """report.html, None where none was written."""
 
     @property
     def place(self) -> str:
@@ -185,6 +187,7 @@ def run_sweep(
                 completed_before=tally.done > 0,
                 fetch_key=catalogue.fetch_key,
                 baseline_s=baselines_s(admission.admitted),
+                watched=not isinstance(view, SilentView),
             )
             estimates = Estimates(catalogue.load_key, catalogue.facts)
             ending = execute(admission.admitted, cluster, folder, orders, clock, tally, estimates)

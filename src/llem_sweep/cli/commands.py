@@ -175,5 +175,10 @@ def watch(stream: TextIO, *, quiet: bool, verbose: bool) -> SweepView:
 
 
 def console_on(stream: TextIO) -> Console:
-    """A console that takes text as it is; colours follow the terminal and NO_COLOR."""
-    return Console(file=stream, markup=False, emoji=False, highlight=False)
+    """A console that takes text as it is; colours follow the terminal and NO_COLOR.
+
+    A terminal of 16 colours gets none: they may be any, and ours would be those that happen to be nearest.
+    """
+    console = Console(file=stream, markup=False, emoji=False, highlight=False)
+    console.no_color = console.no_color or console.color_system == "standard"
+    return console

@@ -131,7 +131,7 @@ def figure(values: Sequence[float | None], bounds: Sequence[float | None]) -> Fi
 
 def pareto_front(of: Sequence[Point]) -> tuple[Point, ...]:
     """Those that no other of the same kind beats: as many tokens per second for less energy per token, or more for
-    as much. By falling energy per token within each kind; points without known energy are on no front."""
+    as much. By rising energy per token within each kind; points without known energy are on no front."""
     known = [each for each in of if each.energy_per_token_j is not None]
     front = []
     for kind in dict.fromkeys(each.kind for each in known):
