@@ -98,6 +98,19 @@ _Publishable = Annotated[
 _MustBePublishable = Annotated[bool, _Flag, Parameter(help="Fail when any result may not be published.")]
 _Folder = Annotated[Path | str, Parameter(converter=_place, help="Folder of a sweep, a path or a URI.")]
 
+_ReportFile = Annotated[
+    Path | None,
+    Parameter(help="Where to write the report, for a folder that can't be written or is in an object store."),
+]
+_Timelines = Annotated[
+    int | None,
+    Parameter(
+        converter=_whole,
+        validator=Number(gte=0),
+        help="Most experiments whose power and temperature the report shows over time [default: 200].",
+    ),
+]
+
 
 def main(tokens: Sequence[str] | None = None, library: Library | None = None) -> int:
     """Run the command line ``tokens`` (by default this process's) and return its exit code."""
@@ -199,11 +212,18 @@ def _add_readers(app: App, library: Library) -> None:
     """Commands that look at what a sweep has left."""
 
     @app.command
-    def report(folder: _Folder, /, *, verbose: _Verbose = False) -> int:
-        """Show what is in a sweep's folder, without running anything."""
+    def report(
+        folder: _Folder,
+        /,
+        *,
+        output: _ReportFile = None,
+        timelines: _Timelines = None,
+        verbose: _Verbose = False,
+    ) -> int:
+        """Show what is in a sweep's folder and write its report.html anew, without running anything."""
         from llem_sweep.cli.commands import report
 
-        return report(library, folder, verbose=verbose)
+        return report(library, folder, output=output, timelines=timelines, verbose=verbose)
 
     @app.command
     def verify(

@@ -117,9 +117,11 @@ def plan(library: Library, request: Request) -> int:
     return 0
 
 
-def report(library: Library, folder: Path | str, *, verbose: bool) -> int:
-    """Show what is in a folder."""
-    result = library.report_sweep(folder)
+def report(
+    library: Library, folder: Path | str, *, output: Path | None, timelines: int | None, verbose: bool
+) -> int:
+    """Show what is in a folder, and write its page."""
+    result = library.report_sweep(folder, output=output, timelines=timelines)
     console = console_on(sys.stdout)
     show(console, summary_report(result, console.width, verbose=verbose))
     return 0

@@ -70,6 +70,8 @@ def summary_report(result: SweepResult, width: int, *, verbose: bool = False) ->
         yield Text("Failed experiments stay so on --resume; remove one's folder to run it again.", "dim")
     if result.interrupted:
         yield outside(f"Run the rest with: llem-sweep --resume {shlex.quote(result.place)}")
+    if result.report is not None:
+        yield outside(f"Report: {inside(result.uri, result.report.name) if result.uri else result.report}")
     yield outside(result.place)
 
 
