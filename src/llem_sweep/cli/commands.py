@@ -121,9 +121,17 @@ def plan(library: Library, request: Request) -> int:
     return 0
 
 
-def report(library: Library, folder: Path | str, rates: Rates | None = None, *, verbose: bool) -> int:
-    """Show what is in a folder, and what its energy comes to at ``rates``."""
-    result = library.report_sweep(folder)
+def report(
+    library: Library,
+    folder: Path | str,
+    rates: Rates | None = None,
+    *,
+    output: Path | None,
+    timelines: int | None,
+    verbose: bool,
+) -> int:
+    """Show what is in a folder, and what its energy comes to at ``rates``, and write its page."""
+    result = library.report_sweep(folder, output=output, timelines=timelines)
     console = console_on(sys.stdout)
     show(console, summary_report(result, console.width, verbose=verbose))
     if rates is not None:
