@@ -77,7 +77,7 @@ reference: $(INSTALLED) ## make anew what of the documentation comes from the pr
 
 constraints: ## pin the newest versions that fit pyproject.toml
 	python=$$($(FIND_PYTHON)); rm -rf build/constraints; "$$python" -m venv build/constraints
-	build/constraints/bin/pip install -e '.[dev,datasets,bitsandbytes,peft,quanto]' 'zeus>=0.16'
+	build/constraints/bin/pip install -e '.[dev,carbon,datasets,bitsandbytes,peft,quanto]' 'zeus>=0.16'
 	pins=$$(build/constraints/bin/pip freeze --all --exclude-editable --exclude pip); \
 	{ grep '^#' constraints.txt; sed -E 's/\+[a-z0-9.]+$$//' <<<"$$pins" | LC_ALL=C sort -f; } > build/constraints.txt
 	mv build/constraints.txt constraints.txt
@@ -105,7 +105,7 @@ $(INSTALLED): pyproject.toml constraints.txt | $(BIN)/pip
 	@touch $@
 
 $(EXTRAS): $(INSTALLED)
-	$(BIN)/pip install -c constraints.txt -e '.[dev,bitsandbytes,peft,quanto]'
+	$(BIN)/pip install -c constraints.txt -e '.[dev,carbon,bitsandbytes,peft,quanto]'
 	@touch $@
 
 $(ZEUS)/.installed: $(INSTALLED)

@@ -6,6 +6,9 @@ from typing import NamedTuple, Protocol
 
 from llem_sweep.phases import Phase
 
+STARTING = "starting"
+"""Stands for the board of a worker that hasn't been heard of yet."""
+
 
 class WorkerState(NamedTuple):
     """A worker as last heard of."""
@@ -13,7 +16,7 @@ class WorkerState(NamedTuple):
     name: str
     """For example ``node7/gpu0``."""
     board: str
-    """NVML's name, or ``CPU``; says so when it is simulated."""
+    """NVML's name, or ``CPU``; says so when it is simulated. ``STARTING`` before anything was heard of it."""
     model: str | None = None
     """Model of the experiment under way."""
     experiment: str | None = None
@@ -21,6 +24,8 @@ class WorkerState(NamedTuple):
     phase: Phase = Phase.IDLE
     steps: int = 0
     """Batches run in the experiment under way: the sign of progress."""
+    tokens_per_s: float | None = None
+    """Output tokens in the run under way, up to its last batch; None before a batch of it is done."""
     active_s: float = 0.0
     """Time spent on the experiment under way, loading not counted."""
     stalled_s: float = 0.0
@@ -73,11 +78,17 @@ class Progress(NamedTuple):
     running: int
     elapsed_s: float
     remaining_s: float | None
-    """Estimate from what has run so far; None before anything has."""
+    """By the schedule's own forecast, corrected by what has run; None while that isn't known."""
     workers: tuple[WorkerState, ...]
     recent_failures: tuple[FailureNote, ...]
     energy_j: float | None = None
-    """Measured so far, all devices; None before any is known."""
+    """Of all boards in the measured windows that this run has completed; None before any is known."""
+    energy_windows: int = 0
+    """How many windows those are."""
+    energy_simulated: bool = False
+    """Whether any of them is of simulated boards."""
+    learnt: bool = False
+    """Whether anything has completed that corrects the forecast."""
     stopping: bool = False
     """After the first interrupt."""
 

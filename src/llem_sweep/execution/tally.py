@@ -28,8 +28,8 @@ class Tally:
         self._view = view
         self._begun_s = clock.monotonic()
         self._shown_s = float("-inf")
-        self._busy_s = 0.0
-        self._settled_here = 0
+        self._windows = 0
+        self._simulated = False
         self._runs: list[TimedRun] = []
         self._failures: deque[FailureNote] = deque(maxlen=FAILURES_SHOWN)
 
@@ -50,10 +50,8 @@ class Tally:
         """How near to the least possible time it has come since the start, on ``boards`` boards."""
         return efficiency(self._runs, self._clock.monotonic() - self._begun_s, boards)
 
-    def settled(self, experiment: PlannedExperiment, outcome: Outcome, took_s: float) -> None:
-        """Count one experiment that came to its end after ``took_s`` seconds on its worker."""
-        self._busy_s += took_s
-        self._settled_here += 1
+    def settled(self, experiment: PlannedExperiment, outcome: Outcome) -> None:
+        """Count one experiment that came to its end."""
         if isinstance(outcome, Failed):
             self.failed += 1
             note = FailureNote(label(experiment), str(outcome.stage), outcome.message)
@@ -63,14 +61,18 @@ class Tally:
             self.done += 1
             if outcome.result.total_energy_j is not None:
                 self.energy_j = (self.energy_j or 0.0) + outcome.result.total_energy_j
+                self._windows += 1
+                self._simulated = self._simulated or outcome.result.simulated
 
     def show(
         self,
         states: Mapping[str, WorkerState],
         running: Mapping[str, PlannedExperiment],
         stopping: bool,
+        *,
+        remaining_s: float | None = None,
     ) -> None:
-        """Tell the view how things stand."""
+        """Tell the view how things stand; ``remaining_s`` is the schedule's own forecast."""
         now_s = self._shown_s = self._clock.monotonic()
         self._view.update(
             Progress(
@@ -79,19 +81,16 @@ class Tally:
                 failed=self.failed,
                 running=len(running),
                 elapsed_s=now_s - self._begun_s,
-                remaining_s=self._remaining_s(len(states)),
+                remaining_s=remaining_s,
+                learnt=bool(self._runs),
                 workers=tuple(_labelled(state, running.get(name)) for name, state in states.items()),
                 recent_failures=tuple(self._failures),
                 energy_j=self.energy_j,
+                energy_windows=self._windows,
+                energy_simulated=self._simulated,
                 stopping=stopping,
             )
         )
-
-    def _remaining_s(self, workers: int) -> float | None:
-        if not self._settled_here or not workers:
-            return None
-        left = self.total - self.done - self.failed
-        return left * self._busy_s / self._settled_here / min(workers, max(1, left))
 
 
 def label(experiment: PlannedExperiment) -> str:

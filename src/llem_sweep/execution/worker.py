@@ -142,7 +142,8 @@ class Worker:
         rig = self._rig
         if rig is None:
             raise RuntimeError("run() before start()")
-        rig.steps, self._active_before_s, self._experiment = 0, 0.0, experiment
+        rig.steps, rig.run_tokens, rig.run_s = 0, 0, 0.0
+        self._active_before_s, self._experiment = 0.0, experiment
         rig.phases.mark(Phase.IDLE)
         self._gang.begin(f"{experiment.experiment_id}/{attempt}")
         try:
@@ -176,6 +177,7 @@ class Worker:
             experiment=experiment.experiment_id if experiment else None,
             phase=mark.phase,
             steps=steps,
+            tokens_per_s=self._tokens_per_s(rig) if rig and experiment else None,
             active_s=self._active_s(mark),
             stalled_s=now_s - max(mark.at_s, self._step_s),
             power_w=_total_power_w(readings),
@@ -195,6 +197,13 @@ class Worker:
             self._loading_s += mark.at_s - self._mark.at_s
         self._active_before_s = self._active_s(self._mark, mark.at_s)
         self._mark = mark
+
+    def _tokens_per_s(self, rig: Rig) -> float | None:
+        """This process's share of the rate, so that those of all processes add up to it."""
+        if rig.run_s <= 0:
+            return None
+        # Processes that share one model all count the same tokens.
+        return rig.run_tokens / rig.run_s / (self.spec.size if self.spec.parallelism == "tensor" else 1)
 
     def _active_s(self, mark: PhaseMark, now_s: float | None = None) -> float:
         if self._experiment is None or mark.phase in _UNLIMITED:

@@ -53,6 +53,8 @@ class Rig:
         self.phases = PhaseStream(clock)
         self.steps = 0
         """Batches run in the experiment under way."""
+        self.run_tokens, self.run_s = 0, 0.0
+        """Output tokens in its run so far, and how long that had gone on when the last of its batches ended."""
         self._cold: Baseline | None = None
         self._context: Baseline | None = None
         self._sampler: Sampler | None = None

@@ -8,6 +8,7 @@ from statistics import stdev
 from typing import Literal, NamedTuple
 
 from llem_sweep.results.sensors import BoardSensors
+from llem_sweep.results.student import student_t
 from llem_sweep.results.sums import in_quadrature, mean_idle, total
 from llem_sweep.sampling.energy import EnergyEstimate, device_energy
 from llem_sweep.sampling.intervals import BatchMarks, Interval, phase_intervals
@@ -19,10 +20,9 @@ SpanKind = Literal["window", "cold", "context", "prefill"]
 IdleKind = Literal["cold", "context"]
 
 
-_STUDENT_T = {2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
-"""Two-sided 95 % points of Student's t by degrees of freedom (standard table)."""
 PREFILL = "prefill"
 """Name of the recording of prefill by itself."""
+_LEAST_PARTS = 3
 _MOST_PARTS = 10
 _LEAST_PART_S = 1.0
 
@@ -189,7 +189,7 @@ def _spreads_w(evidence: Evidence, span: Span) -> tuple[float, ...]:
     ``t · s / √n`` with Student's t for n - 1 degrees of freedom; 0 for a span too short to be divided.
     """
     parts = min(_MOST_PARTS, int(span.duration_s / _LEAST_PART_S))
-    if parts < min(_STUDENT_T) + 1:
+    if parts < _LEAST_PARTS:
         return (0.0,) * len(evidence.sensors)
     length_s = span.duration_s / parts
     begins_s = [span.start_s + part * length_s for part in range(parts)]
@@ -206,9 +206,9 @@ def _part(span: Span, begin_s: float, length_s: float) -> Span:
 
 def _half_width(values: Sequence[float | None]) -> float:
     known = [value for value in values if value is not None]
-    if len(known) - 1 not in _STUDENT_T:
+    if len(known) < _LEAST_PARTS:
         return 0.0
-    return _STUDENT_T[len(known) - 1] * stdev(known) / math.sqrt(len(known))
+    return student_t(len(known) - 1) * stdev(known) / math.sqrt(len(known))
 
 
 def _energies(evidence: Evidence, span: Span) -> tuple[EnergyEstimate, ...]:

@@ -20,7 +20,7 @@ from llem_sweep.execution.on_ray.scaling import Scaling
 from llem_sweep.execution.on_ray.worker import RayWorker
 from llem_sweep.execution.pool import Event, Finished, Left, Lost, Ready, Seat, Unfit
 from llem_sweep.execution.prefetch import FetchOrder
-from llem_sweep.execution.progress import WorkerState
+from llem_sweep.execution.progress import STARTING, WorkerState
 from llem_sweep.phases import Phase
 from llem_sweep.plan.need import Need
 from llem_sweep.plan.types import PlannedExperiment
@@ -182,7 +182,7 @@ class RayPool:
     def _state(self, name: str) -> WorkerState:
         heard = [self._heard[member] for member in self._workers[name].members if member in self._heard]
         if not heard:
-            return WorkerState(name, "starting", silent_s=self._unheard_s(name))
+            return WorkerState(name, STARTING, silent_s=self._unheard_s(name))
         aged = [_aged(state, age_s + time.monotonic() - self._heard_s) for state, age_s in heard]
         return together(name, aged)
 
@@ -195,12 +195,14 @@ class RayPool:
 
 def together(name: str, states: list[WorkerState]) -> WorkerState:
     """The state of a worker of several processes: the first one's, as active and as stuck as the worst of them."""
+    rates = [state.tokens_per_s for state in states if state.tokens_per_s is not None]
     powers_w = [state.power_w for state in states if state.power_w is not None]
     return states[0]._replace(
         name=name,
         active_s=max(state.active_s for state in states),
         stalled_s=max(state.stalled_s for state in states),
         silent_s=max((s.silent_s for s in states if s.silent_s is not None), default=None),
+        tokens_per_s=sum(rates) if len(rates) == len(states) else None,
         power_w=sum(powers_w) if powers_w else None,
         temperature_c=max((s.temperature_c for s in states if s.temperature_c is not None), default=None),
     )
