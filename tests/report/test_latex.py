@@ -110,7 +110,7 @@ def test_carbon_and_cost_are_columns_of_their_own_and_explained() -> None:
         ("a--b ''c'' ---", "a-{}-b '{}'c'{}' -{}-{}-"),
         ("two\nlines\tand % more", r"two lines and \% more"),
         ("<b>|", r"\textless{}b\textgreater{}\textbar{}"),
-        ("Modèle", "Modèle"),
+        ("Modèle Łódź ħ", r"Modèle Łódź \texttt{U+0127}"),
         ("模\u202e\x1b", r"\texttt{U+6A21}\texttt{U+202E}\texttt{U+001B}"),
         ("`2 × 3 – ±", r"\textasciigrave{}2 $\times$ 3 \textendash{} $\pm$"),
     ],

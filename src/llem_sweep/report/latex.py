@@ -32,8 +32,9 @@ _SPECIAL = {
 """Characters that LaTeX acts on, or has another glyph for."""
 _JOINED = re.compile(r"([-',])(?=\1)")
 """Characters that LaTeX makes one glyph of where two stand together."""
-_LETTERS_KNOWN = 0x180
-"""Latin letters, which LaTeX has glyphs for without further packages, come before this code point."""
+_LETTERS_END = 0x180
+"""Latin letters come before this code point; in T1 fonts there are glyphs for all but a few."""
+_WITHOUT_GLYPH = "ĦħĸĿŀŉŦŧſ"
 _UNKNOWN = "--"
 
 
@@ -63,6 +64,8 @@ def latex_table(
         r"  \centering",
         rf"  \caption{{{' '.join(_caption(ordered, rates))}}}",
         r"  \label{tab:llem-sweep}",
+        r"  \vspace{1ex}",
+        r"  \small",
         rf"  \begin{{tabular}}{{{''.join(column.align for column in columns)}}}",
         r"    \toprule",
         f"    {' & '.join(column.header for column in columns)} \\\\",
@@ -83,7 +86,8 @@ def escaped(text: str) -> str:
 def _escaped(char: str) -> str:
     if char in _SPECIAL:
         return _SPECIAL[char]
-    if ord(char) < _LETTERS_KNOWN and not unicodedata.category(char).startswith("C"):
+    printed = ord(char) < _LETTERS_END and char not in _WITHOUT_GLYPH
+    if printed and not unicodedata.category(char).startswith("C"):
         return char
     return rf"\texttt{{U+{ord(char):04X}}}"
 
