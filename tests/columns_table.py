@@ -62,9 +62,10 @@ def table() -> str:
     lines = [
         "# Columns of a table of results",
         "",
-        "What `load_results` gives, in this order, before `config.<field>`, `sweep` and `folder` ([how to use",
-        "it](analysis.md)). Nested fields have dotted names; units end the names; null is unknown, never 0. Strings",
-        "that hold a list of parts or a mapping are JSON. Made by `tests/columns_table.py` from the result model.",
+        "What `load_results` gives, in this order, before `config.<field>`, `sweep` and `folder`",
+        "([how to use it](analysis.md)). Nested fields have dotted names; units end the names; null is unknown,",
+        "never 0. Strings that hold a list of parts or a mapping are JSON. Made by `tests/columns_table.py` from the",
+        "result model.",
         "",
         "| column | type | |",
         "|---|---|---|",
