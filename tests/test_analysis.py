@@ -1,15 +1,22 @@
-"""Stored sweeps compared: what a side may be, and what is refused."""
+"""Stored sweeps compared and exported: what a side may be, and what is refused."""
 
 from __future__ import annotations
 
+import csv
+import io
+import json
+import re
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from factories import make_board, make_config, make_environment, make_result
-from llem_sweep import compare
-from llem_sweep.errors import ConfigError, StoreError
+from llem_sweep import compare, load_results
+from llem_sweep.analysis import export
+from llem_sweep.errors import ConfigError, OutputError, StoreError
+from llem_sweep.report.footprint import read_rates
 from llem_sweep.store.write import save_result
 
 
@@ -106,3 +113,75 @@ def test_what_cannot_be_crossed_and_what_is_empty_are_refused(sweep: Path, tmp_p
         compare(sweep, tmp_path / "empty")
     with pytest.raises(StoreError, match="no folder at"):
         compare(sweep, tmp_path / "nowhere")
+
+
+def test_an_export_has_a_row_a_configuration_or_a_row_an_experiment(sweep: Path) -> None:
+    configurations = list(csv.DictReader(io.StringIO(export([sweep], "csv"))))
+    assert [(each["config.precision"], each["cycles"]) for each in configurations] == [
+        ("bf16", "2"),
+        ("fp16", "2"),
+    ]
+    assert "sweep" not in configurations[0]
+    experiments = list(csv.DictReader(io.StringIO(export([sweep], "csv", per="experiment"))))
+    assert len(experiments) == 4
+    assert list(experiments[0]) == load_results(sweep).column_names
+    lines = export([sweep], "jsonl", per="experiment").splitlines()
+    assert [json.loads(line) for line in lines] == [
+        json.loads(json.dumps(row, default=datetime.isoformat)) for row in load_results(sweep).to_pylist()
+    ]
+
+
+def test_the_same_configuration_in_two_sweeps_is_two_rows(sweep: Path, tmp_path: Path) -> None:
+    stored(tmp_path / "two", "a", "bf16", 5.5)
+    lines = [json.loads(line) for line in export([sweep, tmp_path / "two"], "jsonl").splitlines()]
+    assert [(Path(line["sweep"]).name, line["config.precision"], line["cycles"]) for line in lines] == [
+        ("one", "bf16", 2),
+        ("one", "fp16", 2),
+        ("two", "bf16", 1),
+    ]
+    assert "Sweep & precision & J/token" in export([sweep, tmp_path / "two"], "latex")
+
+
+def test_a_latex_table_tells_configurations_or_cycles_apart(sweep: Path) -> None:
+    text = export([sweep], "latex")
+    assert "precision & J/token" in text
+    assert text.count(r"$5.000 \pm 0.030$") == 1
+    cycles = export([sweep], "latex", per="experiment")
+    assert "precision & cycle & J/token" in cycles
+    assert cycles.count(r"$5.000 \pm 0.030$") == 2
+
+
+def test_no_cell_of_an_exported_csv_can_act_as_a_formula(tmp_path: Path) -> None:
+    save_result(make_result(model="=HYPERLINK(1)", backend_version="+1"), tmp_path / "one")
+    for per in ("configuration", "experiment"):
+        text = export([tmp_path / "one"], "csv", per=per)
+        assert "'=HYPERLINK(1)" in text
+        assert not re.search(r"(^|,)[=+@-](?!\d)", text, re.MULTILINE)
+
+
+def test_rates_are_columns_of_an_export_and_never_of_a_result(sweep: Path) -> None:
+    rates = read_rates("400", None, None)
+    before = {file: file.read_bytes() for file in sweep.glob("*/*")}
+    for per in ("configuration", "experiment"):
+        [first, *_] = export([sweep], "jsonl", per=per, rates=rates).splitlines()
+        assert json.loads(first)["carbon_gco2e"] == pytest.approx(5000.0 / 3.6e6 * 400)
+    assert {file: file.read_bytes() for file in sweep.glob("*/*")} == before
+
+
+def test_an_export_is_written_in_place_of_what_was_there(sweep: Path, tmp_path: Path) -> None:
+    target = tmp_path / "out.csv"
+    target.write_text("before")
+    text = export([sweep], "csv", output=target)
+    assert target.read_text() == text == export([sweep], "csv")
+
+
+def test_what_cannot_be_exported_is_an_error(sweep: Path, tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="nowhere"):
+        export([sweep], "csv", output=tmp_path / "nowhere" / "out.csv")
+    with pytest.raises(ConfigError, match="an export is written to a path"):
+        export([sweep], "csv", output="s3://bucket/out.csv")
+    with pytest.raises(ConfigError, match="no folder to load"):
+        export([], "csv")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(StoreError, match="no result in"):
+        export([tmp_path / "empty"], "csv")
