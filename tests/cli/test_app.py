@@ -53,6 +53,7 @@ class FakeLibrary:
         self.runs: list[Run] = []
         self.dry_runs: list[Where] = []
         self.reports: list[Path | str] = []
+        self.pages: list[tuple[Path | None, int | None]] = []
         self.verified: list[Path | str] = []
         self.verify_report = VerifyReport(())
         self.compared: list[tuple[Path | str, Path | str, tuple[str, ...]]] = []
@@ -89,8 +90,9 @@ class FakeLibrary:
             plan, Admission(plan.experiments, ()), ClusterShape((NodeShape("here", 1, 2.0, "H100"),))
         )
 
-    def report_sweep(self, folder: Path | str) -> SweepResult:
+    def report_sweep(self, folder: Path | str, *, output: Path | None, timelines: int | None) -> SweepResult:
         self.reports.append(folder)
+        self.pages.append((output, timelines))
         return self.result
 
     def verify_results(self, folder: Path | str) -> VerifyReport:
@@ -199,9 +201,15 @@ def test_a_dry_run_runs_nothing(library: FakeLibrary, grid: str, capsys: pytest.
     assert "Nothing was started" in capsys.readouterr().out
 
 
+def test_a_report_may_go_elsewhere_and_hold_more_timelines(library: FakeLibrary) -> None:
+    assert main(["report", "results/x", "--output", "page.html", "--timelines", "900"], library) == 0
+    assert library.pages == [(Path("page.html"), 900)]
+
+
 def test_a_report_reads_a_folder(library: FakeLibrary, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", "results/x"], library) == 0
     assert library.reports == [Path("results/x")]
+    assert library.pages == [(None, None)]
     assert library.runs == []
     assert "4 of 4 experiments completed" in capsys.readouterr().out
 

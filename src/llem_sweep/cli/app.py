@@ -141,6 +141,19 @@ _ExportTo = Annotated[
     Parameter(converter=_place, help="File to write, in place of what is there [default: standard output]."),
 ]
 
+_ReportFile = Annotated[
+    Path | None,
+    Parameter(help="Where to write the report, for a folder that can't be written or is in an object store."),
+]
+_Timelines = Annotated[
+    int | None,
+    Parameter(
+        converter=_whole,
+        validator=Number(gte=0),
+        help="Most experiments whose power and temperature the report shows over time [default: 200].",
+    ),
+]
+
 
 def main(tokens: Sequence[str] | None = None, library: Library | None = None) -> int:
     """Run the command line ``tokens`` (by default this process's) and return its exit code."""
@@ -246,16 +259,19 @@ def _add_readers(app: App, library: Library) -> None:
         folder: _Folder,
         /,
         *,
+        output: _ReportFile = None,
+        timelines: _Timelines = None,
         grid_intensity: _Intensity = None,
         price: _Price = None,
         pue: _Pue = None,
         verbose: _Verbose = False,
     ) -> int:
-        """Show what is in a sweep's folder, without running anything."""
+        """Show what is in a sweep's folder and write its report.html anew, without running anything."""
         from llem_sweep.cli.commands import report
         from llem_sweep.report.footprint import read_rates
 
-        return report(library, folder, read_rates(grid_intensity, price, pue), verbose=verbose)
+        rates = read_rates(grid_intensity, price, pue)
+        return report(library, folder, rates, output=output, timelines=timelines, verbose=verbose)
 
     @app.command
     def compare(

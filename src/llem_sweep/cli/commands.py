@@ -124,9 +124,17 @@ def plan(library: Library, request: Request) -> int:
     return 0
 
 
-def report(library: Library, folder: Path | str, rates: Rates | None = None, *, verbose: bool) -> int:
-    """Show what is in a folder, and what its energy comes to at ``rates``."""
-    result = library.report_sweep(folder)
+def report(
+    library: Library,
+    folder: Path | str,
+    rates: Rates | None = None,
+    *,
+    output: Path | None,
+    timelines: int | None,
+    verbose: bool,
+) -> int:
+    """Show what is in a folder, and what its energy comes to at ``rates``, and write its page."""
+    result = library.report_sweep(folder, output=output, timelines=timelines)
     console = console_on(sys.stdout)
     show(console, summary_report(result, console.width, verbose=verbose))
     if rates is not None:
@@ -197,5 +205,10 @@ def watch(stream: TextIO, *, quiet: bool, verbose: bool) -> SweepView:
 
 
 def console_on(stream: TextIO) -> Console:
-    """A console that takes text as it is; colours follow the terminal and NO_COLOR."""
-    return Console(file=stream, markup=False, emoji=False, highlight=False)
+    """A console that takes text as it is; colours follow the terminal and NO_COLOR.
+
+    A terminal of 16 colours gets none: they may be any, and ours would be those that happen to be nearest.
+    """
+    console = Console(file=stream, markup=False, emoji=False, highlight=False)
+    console.no_color = console.no_color or console.color_system == "standard"
+    return console

@@ -56,8 +56,8 @@ class Library(Protocol):
     def dry_run(self, sweep: SweepConfig, where: Where) -> DryRun:
         """Plan a sweep and hold it against the GPUs there."""
 
-    def report_sweep(self, folder: Path | str) -> SweepResult:
-        """Read a folder back."""
+    def report_sweep(self, folder: Path | str, *, output: Path | None, timelines: int | None) -> SweepResult:
+        """Read a folder back, and write its page."""
 
     def verify_results(self, folder: Path | str) -> VerifyReport:
         """Hold every result in a folder against its samples."""
@@ -121,10 +121,11 @@ class Package:
 
         return dry_run(sweep, **where._asdict())
 
-    def report_sweep(self, folder: Path | str) -> SweepResult:
+    def report_sweep(self, folder: Path | str, *, output: Path | None, timelines: int | None) -> SweepResult:
         from llem_sweep.sweep import report_sweep
 
-        return report_sweep(folder)
+        how = {} if timelines is None else {"timelines": timelines}
+        return report_sweep(folder, output=output, **how)
 
     def verify_results(self, folder: Path | str) -> VerifyReport:
         from llem_sweep.verify import verify_results

@@ -82,6 +82,9 @@ class Point(NamedTuple):
     """Of the window."""
     adjusted_j: Figure | None
     """The same without idle power."""
+    prefill_per_token_j: Figure | None
+    """What prefill takes of the energy per output token; it and the next add up to ``energy_per_token_j``."""
+    decode_per_token_j: Figure | None
     rows: tuple[Row, ...]
     """Its cycles' rows, in the order given."""
 
@@ -137,7 +140,7 @@ def figure(values: Sequence[float | None], bounds: Sequence[float | None]) -> Fi
 
 def pareto_front(of: Sequence[Point]) -> tuple[Point, ...]:
     """Those that no other of the same kind beats: as many tokens per second for less energy per token, or more for
-    as much. By falling energy per token within each kind; points without known energy are on no front."""
+    as much. By rising energy per token within each kind; points without known energy are on no front."""
     known = [each for each in of if each.energy_per_token_j is not None]
     front = []
     for kind in dict.fromkeys(each.kind for each in known):
@@ -189,8 +192,22 @@ def _point(key: str, kind: Kind, cycles: Sequence[Row], varied: Sequence[str]) -
         tokens_per_second=rates,
         energy_j=_of(cycles, "total_energy_j", "energy_uncertainty_j"),
         adjusted_j=_of(cycles, "energy_adjusted_j", "energy_adjusted_uncertainty_j"),
+        prefill_per_token_j=_per_token(cycles, "prefill"),
+        decode_per_token_j=_per_token(cycles, "decode"),
         rows=tuple(cycles),
     )
+
+
+def _per_token(cycles: Sequence[Row], phase: str) -> Figure | None:
+    """The energy of ``phase`` by output tokens; None where a row has no such column, or no token came out."""
+    if not all(row.get("output_tokens") for row in cycles):
+        return None
+
+    def each(name: str) -> list[float | None]:
+        found = [(row.get(f"phases.{phase}.{name}"), row["output_tokens"]) for row in cycles]
+        return [None if energy_j is None else energy_j / tokens for energy_j, tokens in found]
+
+    return figure(each("energy_j"), each("energy_uncertainty_j"))
 
 
 def _of(cycles: Sequence[Row], value: str, bound: str) -> Figure | None:

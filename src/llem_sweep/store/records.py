@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
+from itertools import takewhile
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -17,9 +18,19 @@ from llem_sweep.plan.types import PlannedExperiment, SweepPlan
 from llem_sweep.results.experiment import ExperimentResult
 from llem_sweep.results.failure import FailureRecord
 from llem_sweep.results.outcome import FailureKind
-from llem_sweep.store.layout import FAILURE, PARTIAL, PLAN, RESULT, RETRIED, SETTINGS, SIDECARS
+from llem_sweep.store.layout import (
+    FAILURE,
+    PARTIAL,
+    PLAN,
+    RESULT,
+    RETRIED,
+    SETTINGS,
+    SIDECARS,
+    TIMESERIES,
+    sources,
+)
 from llem_sweep.store.read import check_sidecar, load_result
-from llem_sweep.store.uri import retold
+from llem_sweep.store.uri import inside, retold
 
 
 class RunSettings(NamedTuple):
@@ -52,6 +63,8 @@ class SweepRecords:
         """Where the sweep is kept, as users give it: a path or a URI."""
         self.plan = plan
         self.settings = settings
+        self.elsewhere: Callable[[str], bytes] | None = None
+        """Gives a file of the sweep that isn't kept on this machine, by its name; may raise OSError."""
         self._planned = {experiment.experiment_id for experiment in plan.experiments}
         self._settled: dict[str, Settled] = {}
         self._tried: defaultdict[str, Counter[FailureKind]] = defaultdict(Counter)
@@ -110,6 +123,26 @@ class SweepRecords:
         """Folder name and record of every failed attempt, oldest first. Raises StoreError."""
         for folder in self._failures:
             yield folder, load_failure(self.path / folder)
+
+    def sidecar(self, folder: str) -> bytes:
+        """The samples beside the result in ``folder``. Raises StoreError where there are none."""
+        return self._file(f"{folder}/{TIMESERIES}")
+
+    def sources(self) -> Iterator[tuple[str, str]]:
+        """Name and content of every sweep file, in the order in which they were taken in. Raises StoreError."""
+        for name in takewhile(lambda name: (self.path / name).is_file(), sources()):
+            yield name, self._file(name).decode("utf-8", "replace")
+
+    def _file(self, name: str) -> bytes:
+        try:
+            file = self.path / name
+            if self.elsewhere is not None and not file.exists():
+                return self.elsewhere(name)
+            return file.read_bytes()
+        except OSError as exc:
+            raise StoreError(
+                f"can't read {inside(self.place, *name.split('/'))}: {exc.strerror or exc}"
+            ) from exc
 
     def scan(self, damaged: Callable[[str, str], None] | None = None) -> None:
         """Find the outcomes stored.
