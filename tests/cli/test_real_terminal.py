@@ -59,7 +59,7 @@ def shows(*words: str) -> Any:
 def test_a_sweep_is_watched_resized_and_interrupted(opened: Any) -> None:
     terminal = opened(80, 24, COLOURS)
     terminal.wait_for(shows("1 failed", "measure"))
-    assert re.search(r"failed .*fail_at=run.* \(run\): BackendError: synthetic failure", terminal.text)
+    assert re.search(r"failed .*fail_at=run.* \(run\)\n  BackendError: synthetic failure", terminal.text)
     assert "SIMULATED boards: no number of this sweep is a measurement" in terminal.text
     terminal.wait_for(lambda on: re.search(r"measure +\d{3} +\d+ W", on.text) is not None)
     assert re.search(r"\nSimulated GPU.*(decode|prefill) +\d s +\d+ °C", terminal.text)
