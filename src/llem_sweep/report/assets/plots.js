@@ -24,11 +24,11 @@ function layout(extra) {
 
 function draw(id, traces, shape, said) {
   const plot = byId(id);
-  if (!traces.length) {
-    window.Plotly.purge(plot);
-    plot.replaceChildren(make('p', { class: 'empty' }, said.empty));
-  } else {
-    plot.querySelector('.empty')?.remove();
+  if (!plot.previousElementSibling.matches('.empty')) plot.before(make('p', { class: 'empty', role: 'status' }));
+  plot.previousElementSibling.textContent = traces.length ? '' : said.empty;
+  // Hidden rather than purged: plotly may still be on its way to finishing what it drew last.
+  plot.hidden = !traces.length;
+  if (traces.length) {
     plot.setAttribute('role', 'img');
     plot.setAttribute('aria-label', `${said.caption}. The same as a table follows.`);
     window.Plotly.react(plot, traces, shape, CONFIG);
