@@ -39,15 +39,17 @@ class Browser:
 
     def requests(self) -> list[str]:
         """Addresses asked for since the last call, without what the page has in itself."""
-        said = [json.loads(line["message"])["message"] for line in self.driver.get_log("performance")]
-        urls = [
-            each["params"]["request"]["url"] for each in said if each["method"] == "Network.requestWillBeSent"
-        ]
-        return [url for url in urls if not url.startswith("data:")]
+        said = [json.loads(line["message"])["message"] for line in self._log("performance")]
+        asked = [each["params"] for each in said if each["method"] == "Network.requestWillBeSent"]
+        return [each["request"]["url"] for each in asked if not each["request"]["url"].startswith("data:")]
 
     def complaints(self) -> list[str]:
         """What the console has said since the last call, of whatever severity."""
-        return [line["message"] for line in self.driver.get_log("browser")]
+        return [line["message"] for line in self._log("browser")]
+
+    def _log(self, kind: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.driver.get_log(kind)  # type: ignore[no-untyped-call]
+        return found
 
     def press(self, *keys: str) -> None:
         """Type into whatever has the focus."""

@@ -23,25 +23,24 @@ from llem_sweep import load_sweep, run_sweep
 
 TOP = Path(__file__).parent.parent.parent
 IMAGES = TOP / "docs" / "images"
+BROKEN = "tiny-llama-broken"
 SHAPES: dict[str, dict[str, Any]] = {
     "tiny-llama": {},
     "tiny-llama-wide": {"hidden_size": 512, "intermediate_size": 1536, "num_attention_heads": 16},
-    "tiny-llama-broken": {"num_attention_heads": 7},
+    BROKEN: {},
 }
 SWEEP: dict[str, Any] = {
     "name": "Batch size and output length, two small models",
     "weights": "random",
     "precision": "fp32",
-    "dataset": {"n": 48, "input_len": 32},
+    "dataset": {"n": 64, "input_len": 32},
     "sweep": {
         "model": ["./tiny-llama", "./tiny-llama-wide"],
         "pytorch.batch_size": [4, 8, 16],
         "dataset.output_len": [16, 32, 64],
     },
-    "experiments": [
-        {"model": "./tiny-llama-broken", "pytorch": {"batch_size": 4}, "dataset": {"output_len": 16}}
-    ],
-    "execution": {"n_cycles": 2},
+    "experiments": [{"model": f"./{BROKEN}", "pytorch": {"batch_size": 4}, "dataset": {"output_len": 16}}],
+    "execution": {"n_cycles": 1, "max_retries": 0},
     "warmup": {"n_warmup": 1, "thermal_floor_seconds": 0, "settle_limit_seconds": 0},
     "baseline": {"duration_seconds": 1, "after_seconds": 0.5},
 }
@@ -53,6 +52,7 @@ def sweep(top: Path) -> Path:
         shutil.copytree(TOP / "sweeps" / "models" / "tiny-llama", top / name)
         config = top / name / "config.json"
         config.write_text(json.dumps(json.loads(config.read_text()) | shape))
+    (top / BROKEN / "tokenizer.json").write_text("{")
     grid = top / "two-models.yaml"
     grid.write_text(yaml.safe_dump(SWEEP, sort_keys=False, allow_unicode=True))
     result = run_sweep(load_sweep(grid), output=top / "results", simulate_gpus=2)

@@ -167,6 +167,7 @@ def test_measured_and_simulated_are_shown_one_at_a_time(browser: Browser, files:
         ("map-figure", "energy_j", "map"),
         ("experiment", "3", "timeline"),
         ("part", "window", "timeline"),
+        ("part", "all", "timeline"),
     ],
 )
 def test_every_choice_changes_its_plot(
