@@ -136,13 +136,24 @@ class SweepRecords:
     def _file(self, name: str) -> bytes:
         try:
             file = self.path / name
-            if self.elsewhere is not None and not file.exists():
-                return self.elsewhere(name)
-            return file.read_bytes()
+            return (
+                self._fetched(name) if self.elsewhere is not None and not file.exists() else file.read_bytes()
+            )
         except OSError as exc:
             raise StoreError(
                 f"can't read {inside(self.place, *name.split('/'))}: {exc.strerror or exc}"
             ) from exc
+
+    def _fetched(self, name: str) -> bytes:
+        assert self.elsewhere is not None, "the caller has looked"
+        try:
+            return self.elsewhere(name)
+        except FileNotFoundError:
+            raise
+        except OSError:
+            # A store that is down takes minutes to say so, each time it is asked.
+            self.elsewhere = None
+            raise
 
     def scan(self, damaged: Callable[[str, str], None] | None = None) -> None:
         """Find the outcomes stored.
