@@ -18,6 +18,7 @@ from llem_sweep.analysis import export
 from llem_sweep.errors import ConfigError, OutputError, StoreError
 from llem_sweep.report.footprint import read_rates
 from llem_sweep.store.write import save_result
+from object_stores import S3Server, store_at
 
 
 def stored(top: Path, key: str, precision: str, energy: float, cycle: int = 1, **fields: Any) -> Path:
@@ -82,6 +83,13 @@ def test_a_configuration_is_compared_with_its_counterpart_in_its_own_sweep(sweep
     [pair] = compare(experiment(sweep, "bf16"), sweep).pairs
     assert pair.a.config_hash == pair.b.config_hash == "a"
     assert pair.energy_per_token_j.shown is False
+
+
+def test_a_folder_may_be_written_in_any_way(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(sweep)
+    [pair] = compare(experiment(sweep, "bf16").name, f"../{sweep.name}/").pairs
+    assert pair.a.config_hash == pair.b.config_hash == "a"
+    assert len(compare(".", sweep).pairs) == 2
 
 
 def test_other_boards_are_refused_with_the_way_out(sweep: Path, tmp_path: Path) -> None:
@@ -185,3 +193,24 @@ def test_what_cannot_be_exported_is_an_error(sweep: Path, tmp_path: Path) -> Non
     (tmp_path / "empty").mkdir()
     with pytest.raises(StoreError, match="no result in"):
         export([tmp_path / "empty"], "csv")
+
+
+def test_sweeps_and_experiments_in_an_object_store_are_compared_and_exported(
+    sweep: Path, s3: S3Server
+) -> None:
+    place = s3.folder()
+    store = store_at(place)
+    for file in sweep.rglob("*.json"):
+        store.put(file.relative_to(sweep).as_posix(), file.read_bytes())
+    names = [experiment(sweep, precision).name for precision in ("bf16", "fp16")]
+    one, other = (store.uri.below(name).whole for name in names)
+    [pair] = compare(one, other).pairs
+    assert (len(pair.a.rows), len(pair.b.rows)) == (2, 2)
+    assert pair.energy_per_token_j.change is not None
+    assert pair.energy_per_token_j.change.value == pytest.approx(-1.0)
+    [same, both] = compare(place, sweep).pairs
+    assert (same.energy_per_token_j.shown, both.energy_per_token_j.shown) == (False, False)
+    store.delete("plan.json")
+    [alone] = compare(one, other).pairs
+    assert (len(alone.a.rows), len(alone.b.rows)) == (1, 1)
+    assert export([place], "csv") == export([sweep], "csv")

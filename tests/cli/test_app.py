@@ -322,6 +322,7 @@ def test_ctrl_c_before_the_sweep_has_begun_is_an_interrupt(
         ("GRID --simulate-gpus 2 --address auto", "leave --address out"),
         ("GRID -q -v", "opposites"),
         ("compare a", "B"),
+        ("export", "FOLDER"),
         ("export a --format xlsx", "xlsx"),
         ("export a --per board", "board"),
         ("compare a b --pue 1.1", "give --grid-intensity or --price with it"),

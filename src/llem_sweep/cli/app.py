@@ -124,7 +124,7 @@ _Price = Annotated[
 _Pue = Annotated[float | None, Parameter(help="Power usage effectiveness of the building, 1 or more.")]
 _Exported = Annotated[
     Path | str,
-    Parameter(converter=_place, help="Folders of sweeps, or above them; paths or URIs."),
+    Parameter(converter=_place, help="Further folders; their rows are told apart."),
 ]
 _Format = Annotated[
     Literal["csv", "jsonl", "latex"],
@@ -294,7 +294,8 @@ def _add_readers(app: App, library: Library) -> None:
 
     @app.command
     def export(
-        *folders: _Exported,
+        folder: _Folder,
+        *more: _Exported,
         format: _Format = "csv",  # noqa: A002 - the option's name
         per: _Per = "configuration",
         output: _ExportTo = None,
@@ -307,7 +308,7 @@ def _add_readers(app: App, library: Library) -> None:
         from llem_sweep.report.footprint import read_rates
 
         rates = read_rates(grid_intensity, price, pue)
-        return export(library, folders, format, per=per, rates=rates, output=output)
+        return export(library, (folder, *more), format, per=per, rates=rates, output=output)
 
     @app.command
     def verify(
