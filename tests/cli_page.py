@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import NoneType
-from typing import Any, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 from cyclopts import App
 from cyclopts.argument import Argument
@@ -82,6 +82,8 @@ def _positional(argument: Argument) -> bool:
 
 def _value(hint: Any) -> str:
     """What is given for a parameter of type ``hint``, in words."""
+    if get_origin(hint) is Literal:
+        return " or ".join(f"`{choice}`" for choice in get_args(hint))
     kinds = [each for each in get_args(hint) if each is not NoneType] if hint not in _VALUES else [hint]
     if get_origin(hint) in (list, tuple):
         return f"{_value(get_args(hint)[0])}, again for more"

@@ -235,7 +235,7 @@ def report_sweep(
     that can't be written is a warning, as is one in an object store. Raises OutputError where ``output`` can't be.
     """
     records, evidence = read_sweep(folder), Evidence()
-    result = _result(records, refused=(), interrupted=False, evidence=evidence)
+    result = _result(records, records.refused(), interrupted=False, evidence=evidence)
     file = report_file(records, output)
     if file is None:
         return _without_report(result, OutputError("the sweep is in an object store"))

@@ -61,7 +61,8 @@ function tableCell(column, n) {
     return make('td', {}, make('a', { href: ROWS.href[n] }, isolated(cut(ROWS.folder[n], 28))));
   }
   const kind = [column.number ? 'n' : '', column.style ? column.style(n) : ''].join(' ').trim();
-  const attributes = column.name ? { scope: 'row' } : { class: kind || null };
+  // What is cut on the screen is whole in its title, and in the page.
+  const attributes = column.name ? { scope: 'row' } : { class: kind || null, title: kind === 'long' ? column.text(n) : null };
   return make(column.name ? 'th' : 'td', attributes, isolated(column.text(n)));
 }
 
