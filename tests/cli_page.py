@@ -10,7 +10,6 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Iterator
-from inspect import Parameter
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin
@@ -62,7 +61,9 @@ def page() -> str:
 
 def _command(title: str, command: App) -> Iterator[str]:
     arguments = list(command.assemble_argument_collection())
-    given = " ".join(each.names[0] for each in arguments if _has_to_be_given(each))
+    given = " ".join(
+        each.names[0] for each in arguments if each.required and not each.names[0].startswith("-")
+    )
     yield f"## `{' '.join(filter(None, (title, given)))}`\n"
     assert command.default_command is not None, f"{title} does nothing"
     yield f"{inspect.getdoc(command.default_command)}\n"
@@ -77,13 +78,10 @@ def _row(argument: Argument) -> str:
     return f"| {names} | {value(argument.hint)} | {text} |"
 
 
-def _has_to_be_given(argument: Argument) -> bool:
-    many = argument.field_info.kind is Parameter.VAR_POSITIONAL
-    return not argument.names[0].startswith("-") and (bool(argument.required) or many)
-
-
 def value(hint: Any) -> str:
     """What is given for a parameter of type ``hint``, in words."""
+    if get_origin(hint) is Literal:
+        return " or ".join(f"`{choice}`" for choice in get_args(hint))
     kinds = [each for each in get_args(hint) if each is not NoneType] if hint not in _VALUES else [hint]
     if get_origin(hint) is Literal:
         return ", ".join(f"`{value}`" for value in get_args(hint))
