@@ -24,8 +24,8 @@ from llem_sweep.store.sweeps import sweeps_in
 ELSEWHERE: dict[str, str] = {
     "llem-sweep grid.yaml --address auto": "on a Ray, by tests/integration/test_documented_commands.py",
     "llem-sweep doctor --calibrate": "45 s of load; in simulated time by tests/execution/test_doctor.py",
+    "llem-sweep export results/grid_… --grid-intensity DEU": "the carbon extra; by tests/report/test_footprint.py",
     "pip install -c constraints.txt .": "installs",
-    "llem-sweep compare results/one results/two --grid-intensity DEU": "an extra: tests/report/test_footprint.py",
 }
 """Commands that aren't run with the rest of their block, and why."""
 EXITS: dict[str, int] = {

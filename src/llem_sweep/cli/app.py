@@ -295,6 +295,7 @@ def _add_readers(app: App, library: Library) -> None:
     @app.command
     def export(
         folder: _Folder,
+        /,
         *more: _Exported,
         format: _Format = "csv",  # noqa: A002 - the option's name
         per: _Per = "configuration",
