@@ -1,7 +1,7 @@
 """Makes the pictures of the report: a sweep on two simulated boards, its page in Chromium.
 
-    PYTHONPATH=tests python docs/pictures/report.py
-    PYTHONPATH=tests python docs/pictures/report.py results/grid_…/report.html
+    PYTHONPATH=tests python docs/pictures/report_page.py
+    PYTHONPATH=tests python docs/pictures/report_page.py results/grid_…/report.html
 
 Needs Debian's chromium and chromium-driver. One of the three models is broken, so that a failure is to be seen.
 """
