@@ -74,7 +74,7 @@ def test_a_page_made_anew_is_the_same(folder: Path, finished: Path) -> None:
 
 def test_the_command_tells_where_the_page_is(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", str(folder)]) == 0
-    assert "Report: " in capsys.readouterr().out
+    assert f"report: {folder / 'report.html'}" in capsys.readouterr().out
 
 
 def test_a_page_elsewhere_links_back_to_the_folder(folder: Path, tmp_path: Path) -> None:

@@ -112,6 +112,11 @@ def test_every_plot_has_its_figures_and_the_same_as_a_table(browser: Browser, fi
         list(PLOTS),
     )
     assert rows == [8, 8, 2, 8, 2, 3]
+    least = browser.run(
+        "return [...document.querySelectorAll('details[data-of=plot-tradeoff] tbody tr')]"
+        ".filter((row) => row.cells[4].textContent === 'yes').map((row) => row.cells[0].textContent)"
+    )
+    assert [name.split()[0] for name in least] == ["small", "large"]
     assert drawn(browser, "map") == [4]
     assert browser.complaints() == []
 

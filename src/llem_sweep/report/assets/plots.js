@@ -50,6 +50,7 @@ function hover(n) {
     lines.push(plotText(`${figure.label}: ${withBound(POINTS[key][n], figure.unit)}`));
   }
   lines.push(plotText(`${count(POINTS.cycles[n], 'cycle')}, ${DATA.kinds[POINTS.kind[n]].words}, ${DATA.kinds[POINTS.kind[n]].boards}`));
+  if (POINTS.best[n]) lines.push('least energy per token of its model');
   return lines.join('<br>');
 }
 
@@ -104,9 +105,9 @@ function drawTradeoff() {
   }), {
     caption: 'Energy per output token against output tokens per second',
     empty: 'No configuration shown has a known energy.',
-    head: ['Configuration', 'J per output token', 'Tokens per second', 'Pareto front', 'Numbers'],
+    head: ['Configuration', 'J per output token', 'Tokens per second', 'Pareto front', 'Least of its model', 'Numbers'],
     rows: () => points.map((n) => [POINTS.label[n], withBound(POINTS.energy_per_token_j[n]), withBound(POINTS.tokens_per_second[n]),
-      POINTS.front[n] ? 'yes' : 'no', DATA.kinds[POINTS.kind[n]].words]),
+      POINTS.front[n] ? 'yes' : 'no', POINTS.best[n] ? 'yes' : 'no', DATA.kinds[POINTS.kind[n]].words]),
   });
 }
 
