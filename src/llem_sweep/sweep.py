@@ -16,14 +16,14 @@ from llem_sweep.config.contents import digest
 from llem_sweep.config.experiment import ExperimentConfig, local_names
 from llem_sweep.config.identity import config_hash, experiment_id
 from llem_sweep.config.sweep import ExecutionConfig, SweepConfig
-from llem_sweep.errors import ConfigError, LlemSweepError, NoGpuError, ResumeError
+from llem_sweep.errors import ConfigError, LlemSweepError, NoGpuError, OutputError, ResumeError
 from llem_sweep.execution.connect import open_cluster, wanted_address
 from llem_sweep.execution.driver import Orders
 from llem_sweep.execution.execute import baselines_s, execute
 from llem_sweep.execution.inline import local_shape
 from llem_sweep.execution.job import refuse_unpacked
 from llem_sweep.execution.ledger import Ending
-from llem_sweep.execution.progress import FailureNote, Progress, SweepView
+from llem_sweep.execution.progress import Audience, FailureNote, Progress, SweepView
 from llem_sweep.execution.scheduling.rehearsal import expected_runs
 from llem_sweep.execution.tally import Tally
 from llem_sweep.execution.worker import WorkerSpec, device_environment_restored, open_rig
@@ -46,7 +46,10 @@ from llem_sweep.plan.types import (
     SkippedPoint,
     SweepPlan,
 )
+from llem_sweep.report.page.evidence import Evidence
+from llem_sweep.report.page.source import MOST_TIMELINES
 from llem_sweep.report.summary import BoardEnergies, BoardEnergy, summary_table
+from llem_sweep.reporting import links_from, report_file, report_page, write_page
 from llem_sweep.results.experiment import ExperimentResult
 from llem_sweep.resumption import Continuation, Resuming, adopt, check_request, continuation
 from llem_sweep.store.folder import SweepFolder
@@ -80,7 +83,7 @@ class SweepResult(NamedTuple):
     uri: str | None = None
     """Where the sweep is kept, if in an object store; without credentials."""
     report: Path | None = None
-    """report.html, None where none was written."""
+    """The page that was written, on this machine, where ``folder`` is; None where none could be."""
 
     @property
     def place(self) -> str:
@@ -180,7 +183,8 @@ def run_sweep(
             admission = _admit(waiting, cluster.shape, catalogue, allow_remote_code)
             if not folder.settled():
                 _require_work(admission)
-            tally = _tally(folder, admission, clock, view)
+            audience = Audience((view, *cluster.watchers))
+            tally = _tally(folder, admission, clock, audience)
             orders = Orders(
                 waiting.execution,
                 require_publishable=require_publishable,
@@ -191,7 +195,8 @@ def run_sweep(
             )
             estimates = Estimates(catalogue.load_key, catalogue.facts)
             ending = execute(admission.admitted, cluster, folder, orders, clock, tally, estimates)
-            boards = boards_at_work(admission.admitted, cluster.shape, waiting.execution)
+            needs = {need_of(each.config) for each in admission.admitted}
+            boards = boards_at_work(needs, cluster.shape, waiting.execution)
             reached = tally.efficiency(boards)
         return _finish(folder, admission.refused, ending, require_publishable)._replace(efficiency=reached)
 
@@ -221,9 +226,27 @@ def dry_run(
     return DryRun(plan, admission, shape, expected, _memory(admission, catalogue))
 
 
-def report_sweep(folder: str | Path) -> SweepResult:
-    """What is in a sweep's folder (a path or a URI) now, without running anything; works while it runs, too."""
-    return _result(read_sweep(folder), refused=(), interrupted=False)
+def report_sweep(
+    folder: str | Path, *, output: Path | None = None, timelines: int = MOST_TIMELINES
+) -> SweepResult:
+    """What is in a sweep's folder (a path or a URI) now, without running anything; works while it runs, too.
+
+    Its page is written to ``output``, else anew into the folder, with ``timelines`` timelines at most. A folder
+    that can't be written is a warning, as is one in an object store. Raises OutputError where ``output`` can't be.
+    """
+    records, evidence = read_sweep(folder), Evidence()
+    result = _result(records, records.refused(), interrupted=False, evidence=evidence)
+    file = report_file(records, output)
+    if file is None:
+        return _without_report(result, OutputError("the sweep is in an object store"))
+    links = links_from(file, records)
+    page = report_page(records, result.table, result.boards, evidence, links=links, timelines=timelines)
+    try:
+        return result._replace(report=write_page(file, page))
+    except OutputError as error:
+        if output is not None:
+            raise
+        return _without_report(result, error)
 
 
 def run_experiment(config: ExperimentConfig, *, simulate_gpus: bool = False) -> Measured:
@@ -333,12 +356,30 @@ def _tally(folder: SweepFolder, admission: Admission, clock: Clock, view: SweepV
 def _finish(
     folder: SweepFolder, refused: tuple[RefusedExperiment, ...], ending: Ending, require_publishable: bool
 ) -> SweepResult:
-    result = _result(folder, refused, ending is Ending.INTERRUPTED, require_publishable)
+    evidence = Evidence()
+    result = _result(folder, refused, ending is Ending.INTERRUPTED, require_publishable, evidence)
     folder.write_summary(result.table)
+    result = _with_report(folder, result, evidence)
     event = "ended" if ending is Ending.FINISHED else str(ending)
     folder.journal(event, completed=result.completed, failed=result.failed)
     folder.flush()
     return result
+
+
+def _with_report(folder: SweepFolder, result: SweepResult, evidence: Evidence) -> SweepResult:
+    try:
+        page = report_page(folder, result.table, result.boards, evidence)
+        return result._replace(report=folder.write_report(page))
+    except Exception as error:  # noqa: BLE001
+        # All that was measured is stored: that it can't be drawn must change neither the result nor the exit code.
+        return _without_report(result, error)
+
+
+def _without_report(result: SweepResult, error: Exception) -> SweepResult:
+    said = str(error) if isinstance(error, LlemSweepError) else repr(error)
+    again = f"llem-sweep report {shlex.quote(result.place)}"
+    warning = f"the report wasn't written: {said}; {again} tries again, with --output FILE elsewhere"
+    return result._replace(warnings=(*result.warnings, warning))
 
 
 def _result(
@@ -346,6 +387,7 @@ def _result(
     refused: tuple[RefusedExperiment, ...],
     interrupted: bool,
     require_publishable: bool = False,
+    evidence: Evidence | None = None,
 ) -> SweepResult:
     boards = BoardEnergies()
     unpublishable: list[str] = []
@@ -354,6 +396,8 @@ def _result(
         # One at a time: thousands of results at once would take more memory than everything else in this process.
         for name, result in folder.results():
             boards.add(result)
+            if evidence is not None:
+                evidence.add(name, result)
             if require_publishable and not (result.verdict and result.verdict.publishable):
                 unpublishable.append(name)
             yield name, result

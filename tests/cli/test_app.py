@@ -6,13 +6,14 @@ import json
 import resource
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
 from factories import make_plan
+from llem_sweep.analysis import Format, Per
 from llem_sweep.cli.app import main
 from llem_sweep.cli.library import Going, Where
 from llem_sweep.config.sweep import SweepConfig
@@ -21,6 +22,9 @@ from llem_sweep.execution.doctor import Examination
 from llem_sweep.execution.progress import Progress, SweepView
 from llem_sweep.harness.verification import Verification
 from llem_sweep.plan.types import Admission, ClusterShape, NodeShape
+from llem_sweep.report.compare import Comparison
+from llem_sweep.report.footprint import Rates
+from llem_sweep.report.grid_intensity import GridIntensity
 from llem_sweep.results.verdict import Verdict
 from llem_sweep.sweep import DryRun, SweepResult
 from llem_sweep.verify import Verified, VerifyReport
@@ -49,8 +53,12 @@ class FakeLibrary:
         self.runs: list[Run] = []
         self.dry_runs: list[Where] = []
         self.reports: list[Path | str] = []
+        self.pages: list[tuple[Path | None, int | None]] = []
         self.verified: list[Path | str] = []
         self.verify_report = VerifyReport(())
+        self.compared: list[tuple[Path | str, Path | str, tuple[str, ...]]] = []
+        self.comparison = Comparison({}, (), (), (), ())
+        self.exports: list[tuple[tuple[Path | str, ...], str, str, Rates | None, Path | str | None]] = []
         self.examinations: list[tuple[bool, int | None]] = []
 
     def load_sweep(self, path: Path, overrides: Sequence[str]) -> SweepConfig:
@@ -82,13 +90,30 @@ class FakeLibrary:
             plan, Admission(plan.experiments, ()), ClusterShape((NodeShape("here", 1, 2.0, "H100"),))
         )
 
-    def report_sweep(self, folder: Path | str) -> SweepResult:
+    def report_sweep(self, folder: Path | str, *, output: Path | None, timelines: int | None) -> SweepResult:
         self.reports.append(folder)
+        self.pages.append((output, timelines))
         return self.result
 
     def verify_results(self, folder: Path | str) -> VerifyReport:
         self.verified.append(folder)
         return self.verify_report
+
+    def compare(self, a: Path | str, b: Path | str, across: Collection[str]) -> Comparison:
+        self.compared.append((a, b, tuple(across)))
+        return self.comparison
+
+    def export(
+        self,
+        folders: Sequence[Path | str],
+        form: Format,
+        *,
+        per: Per,
+        rates: Rates | None,
+        output: Path | str | None,
+    ) -> str:
+        self.exports.append((tuple(folders), form, per, rates, output))
+        return "a,b\n1,2\n"
 
     def examine(
         self, *, calibrate: bool, simulate_gpus: int | None, tell: Callable[[str], None]
@@ -176,9 +201,15 @@ def test_a_dry_run_runs_nothing(library: FakeLibrary, grid: str, capsys: pytest.
     assert "Nothing was started" in capsys.readouterr().out
 
 
+def test_a_report_may_go_elsewhere_and_hold_more_timelines(library: FakeLibrary) -> None:
+    assert main(["report", "results/x", "--output", "page.html", "--timelines", "900"], library) == 0
+    assert library.pages == [(Path("page.html"), 900)]
+
+
 def test_a_report_reads_a_folder(library: FakeLibrary, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", "results/x"], library) == 0
     assert library.reports == [Path("results/x")]
+    assert library.pages == [(None, None)]
     assert library.runs == []
     assert "4 of 4 experiments completed" in capsys.readouterr().out
 
@@ -290,6 +321,12 @@ def test_ctrl_c_before_the_sweep_has_begun_is_an_interrupt(
         ("GRID --inline --address auto", "leave --address out"),
         ("GRID --simulate-gpus 2 --address auto", "leave --address out"),
         ("GRID -q -v", "opposites"),
+        ("compare a", "B"),
+        ("export", "FOLDER"),
+        ("export a --format xlsx", "xlsx"),
+        ("export a --per board", "board"),
+        ("compare a b --pue 1.1", "give --grid-intensity or --price with it"),
+        ("report a --grid-intensity 400 --pue 0.5", "a PUE is 1 or more"),
     ],
 )
 def test_a_wrong_command_line_is_explained(
@@ -304,6 +341,43 @@ def test_a_wrong_command_line_is_explained(
     assert not library.runs
     assert not library.dry_runs
     assert not library.reports
+
+
+def test_two_folders_are_compared_by_one_call(
+    library: FakeLibrary, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compare", "a", "s3://b/c", "--across", "boards, methods"], library) == 0
+    assert library.compared == [(Path("a"), "s3://b/c", ("boards", "methods"))]
+    assert "A  a\nB  s3://b/c\n" in capsys.readouterr().out
+
+
+def test_an_export_goes_to_standard_output_as_it_is(
+    library: FakeLibrary, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", "a", "s3://b/c"], library) == 0
+    assert library.exports == [((Path("a"), "s3://b/c"), "csv", "configuration", None, None)]
+    assert capsys.readouterr().out == "a,b\n1,2\n"
+
+
+def test_an_export_to_a_file_prints_its_path(
+    library: FakeLibrary, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = "export a --format latex --per experiment --output t.tex --grid-intensity 400 --pue 1.2"
+    assert main(line.split(), library) == 0
+    rates = Rates(GridIntensity(400.0, "as given"), None, 1.2)
+    assert library.exports == [((Path("a"),), "latex", "experiment", rates, Path("t.tex"))]
+    assert capsys.readouterr().out == "t.tex\n"
+
+
+def test_a_report_tells_carbon_and_cost_where_it_is_asked(
+    library: FakeLibrary, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["report", "a"], library) == 0
+    assert "gCO2e" not in capsys.readouterr().out
+    assert main(["report", "a", "--grid-intensity", "400", "--price", "0.30 EUR"], library) == 0
+    told = capsys.readouterr().out.partition("Carbon and cost, apart from the measured energy")[2]
+    for words in ("400 gCO2e/kWh: as given", "0.3 EUR/kWh: as given", "PUE 1: none given"):
+        assert words in told
 
 
 def test_several_contradictions_are_told_at_once(
@@ -330,6 +404,8 @@ def test_help_names_every_command_and_imports_nothing_heavy() -> None:
     assert done.returncode == 0, done.stderr
     for word in (
         "GRID",
+        "compare",
+        "export",
         "report",
         "schema",
         "--dry-run",

@@ -18,7 +18,7 @@ def shown(
     tally: Tally, view: LastView, *, varied: dict[str, object] | None = None, cycle: int = 1
 ) -> Progress:
     running = planned("org/m", cycle)._replace(varied=varied or {})
-    tally.show({"w": WorkerState("w", "Board")}, {"w": running}, False)
+    tally.show({"w": WorkerState("w", "Board")}, {"w": running}, False, boards=lambda: 1)
     assert view.progress is not None
     return view.progress
 

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import App, Parameter, Token
 from cyclopts.exceptions import CycloptsError
@@ -97,6 +97,62 @@ _Publishable = Annotated[
 ]
 _MustBePublishable = Annotated[bool, _Flag, Parameter(help="Fail when any result may not be published.")]
 _Folder = Annotated[Path | str, Parameter(converter=_place, help="Folder of a sweep, a path or a URI.")]
+_Side = Annotated[
+    Path | str,
+    Parameter(
+        converter=_place,
+        help="Folder of a sweep, or of an experiment, which stands for its configuration; a path or a URI.",
+    ),
+]
+_Across = Annotated[
+    str,
+    Parameter(
+        help="Compare although these aren't alike, and mark each row: boards, measured_on (real or simulated),"
+        " methods; separated by commas."
+    ),
+]
+_Intensity = Annotated[
+    str | None,
+    Parameter(
+        help="Carbon of the grid, told apart from the energy: gCO2e per kWh, or a country's ISO 3166-1 alpha-3"
+        " code (the carbon extra)."
+    ),
+]
+_Price = Annotated[
+    str | None, Parameter(help='Price of electricity, told apart from the energy: per kWh, as "0.30 EUR".')
+]
+_Pue = Annotated[float | None, Parameter(help="Power usage effectiveness of the building, 1 or more.")]
+_Exported = Annotated[
+    Path | str,
+    Parameter(converter=_place, help="Further folders; their rows are told apart."),
+]
+_Format = Annotated[
+    Literal["csv", "jsonl", "latex"],
+    Parameter(help="csv, jsonl (a JSON object a line) or latex [default: csv]."),
+]
+_Per = Annotated[
+    Literal["configuration", "experiment"],
+    Parameter(
+        help="A row a configuration, its cycles together, or a row an experiment [default: configuration]."
+    ),
+]
+_ExportTo = Annotated[
+    Path | str | None,
+    Parameter(converter=_place, help="File to write, in place of what is there [default: standard output]."),
+]
+
+_ReportFile = Annotated[
+    Path | None,
+    Parameter(help="Where to write the report, for a folder that can't be written or is in an object store."),
+]
+_Timelines = Annotated[
+    int | None,
+    Parameter(
+        converter=_whole,
+        validator=Number(gte=0),
+        help="Most experiments whose power and temperature the report shows over time [default: 200].",
+    ),
+]
 
 
 def main(tokens: Sequence[str] | None = None, library: Library | None = None) -> int:
@@ -199,11 +255,60 @@ def _add_readers(app: App, library: Library) -> None:
     """Commands that look at what a sweep has left."""
 
     @app.command
-    def report(folder: _Folder, /, *, verbose: _Verbose = False) -> int:
-        """Show what is in a sweep's folder, without running anything."""
+    def report(
+        folder: _Folder,
+        /,
+        *,
+        output: _ReportFile = None,
+        timelines: _Timelines = None,
+        grid_intensity: _Intensity = None,
+        price: _Price = None,
+        pue: _Pue = None,
+        verbose: _Verbose = False,
+    ) -> int:
+        """Show what is in a sweep's folder and write its report.html anew, without running anything."""
         from llem_sweep.cli.commands import report
+        from llem_sweep.report.footprint import read_rates
 
-        return report(library, folder, verbose=verbose)
+        rates = read_rates(grid_intensity, price, pue)
+        return report(library, folder, rates, output=output, timelines=timelines, verbose=verbose)
+
+    @app.command
+    def compare(
+        a: _Side,
+        b: _Side,
+        /,
+        *,
+        across: _Across = "",
+        grid_intensity: _Intensity = None,
+        price: _Price = None,
+        pue: _Pue = None,
+        verbose: _Verbose = False,
+    ) -> int:
+        """Hold two sweeps, or two configurations, against each other: differences with bounds."""
+        from llem_sweep.cli.commands import compare
+        from llem_sweep.report.footprint import read_rates
+
+        names = [name.strip() for name in across.split(",") if name.strip()]
+        return compare(library, a, b, names, read_rates(grid_intensity, price, pue), verbose=verbose)
+
+    @app.command
+    def export(
+        folder: _Folder,
+        *more: _Exported,
+        format: _Format = "csv",  # noqa: A002 - the option's name
+        per: _Per = "configuration",
+        output: _ExportTo = None,
+        grid_intensity: _Intensity = None,
+        price: _Price = None,
+        pue: _Pue = None,
+    ) -> int:
+        """Write results for other programs or for a paper: CSV, JSON lines or a LaTeX table."""
+        from llem_sweep.cli.commands import export
+        from llem_sweep.report.footprint import read_rates
+
+        rates = read_rates(grid_intensity, price, pue)
+        return export(library, (folder, *more), format, per=per, rates=rates, output=output)
 
     @app.command
     def verify(

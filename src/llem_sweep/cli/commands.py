@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from rich.console import Console
 
@@ -14,14 +15,20 @@ from llem_sweep.cli.library import Going, Library, Where
 from llem_sweep.cli.listing import show
 from llem_sweep.cli.live import LiveView
 from llem_sweep.cli.plain import PlainView, QuietView
+from llem_sweep.cli.render_compare import compare_report
 from llem_sweep.cli.render_doctor import doctor_report
+from llem_sweep.cli.render_footprint import footprint_report
 from llem_sweep.cli.render_plan import dry_run_report, headline
 from llem_sweep.cli.render_summary import summary_report
 from llem_sweep.cli.render_verify import verify_report
 from llem_sweep.clock import SystemClock
 from llem_sweep.errors import ConfigError, Problem
 from llem_sweep.execution.progress import SweepView
+from llem_sweep.report.footprint import Rates, totals
 from llem_sweep.store.uri import shown
+
+if TYPE_CHECKING:
+    from llem_sweep.analysis import Format, Per
 
 DEFAULT_OUTPUT = Path("results")
 
@@ -117,11 +124,56 @@ def plan(library: Library, request: Request) -> int:
     return 0
 
 
-def report(library: Library, folder: Path | str, *, verbose: bool) -> int:
-    """Show what is in a folder."""
-    result = library.report_sweep(folder)
+def report(
+    library: Library,
+    folder: Path | str,
+    rates: Rates | None = None,
+    *,
+    output: Path | None,
+    timelines: int | None,
+    verbose: bool,
+) -> int:
+    """Show what is in a folder, and what its energy comes to at ``rates``, and write its page."""
+    result = library.report_sweep(folder, output=output, timelines=timelines)
     console = console_on(sys.stdout)
     show(console, summary_report(result, console.width, verbose=verbose))
+    if rates is not None:
+        show(console, footprint_report(totals(result.table.to_pylist(), rates), rates))
+    return 0
+
+
+def compare(
+    library: Library,
+    a: Path | str,
+    b: Path | str,
+    across: Sequence[str],
+    rates: Rates | None,
+    *,
+    verbose: bool,
+) -> int:
+    """Hold the configurations of two folders against each other."""
+    found = library.compare(a, b, across)
+    console = console_on(sys.stdout)
+    show(console, compare_report(found, shown(a), shown(b), console.width, rates, verbose=verbose))
+    return 0
+
+
+def export(
+    library: Library,
+    folders: Sequence[Path | str],
+    form: Format,
+    *,
+    per: Per,
+    rates: Rates | None,
+    output: Path | str | None,
+) -> int:
+    """Write results for other programs, to a file or to standard output."""
+    text = library.export(folders, form, per=per, rates=rates, output=output)
+    if output is not None:
+        print(printable(str(output)))
+    else:
+        # A terminal acts on what it is shown; a file or another program takes it as it is.
+        sys.stdout.write(printable(text, lines=True) if sys.stdout.isatty() else text)
     return 0
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
+    from llem_sweep.analysis import Format, Per
     from llem_sweep.config.sweep import SweepConfig
     from llem_sweep.execution.doctor import Examination
     from llem_sweep.execution.progress import SweepView
+    from llem_sweep.report.compare import Comparison
+    from llem_sweep.report.footprint import Rates
     from llem_sweep.sweep import DryRun, SweepResult
     from llem_sweep.verify import VerifyReport
 
@@ -53,11 +56,25 @@ class Library(Protocol):
     def dry_run(self, sweep: SweepConfig, where: Where) -> DryRun:
         """Plan a sweep and hold it against the GPUs there."""
 
-    def report_sweep(self, folder: Path | str) -> SweepResult:
-        """Read a folder back."""
+    def report_sweep(self, folder: Path | str, *, output: Path | None, timelines: int | None) -> SweepResult:
+        """Read a folder back, and write its page."""
 
     def verify_results(self, folder: Path | str) -> VerifyReport:
         """Hold every result in a folder against its samples."""
+
+    def compare(self, a: Path | str, b: Path | str, across: Collection[str]) -> Comparison:
+        """Hold the configurations of two folders against each other."""
+
+    def export(
+        self,
+        folders: Sequence[Path | str],
+        form: Format,
+        *,
+        per: Per,
+        rates: Rates | None,
+        output: Path | str | None,
+    ) -> str:
+        """Results as text for other programs, written to a file if asked."""
 
     def examine(
         self, *, calibrate: bool, simulate_gpus: int | None, tell: Callable[[str], None]
@@ -104,15 +121,34 @@ class Package:
 
         return dry_run(sweep, **where._asdict())
 
-    def report_sweep(self, folder: Path | str) -> SweepResult:
+    def report_sweep(self, folder: Path | str, *, output: Path | None, timelines: int | None) -> SweepResult:
         from llem_sweep.sweep import report_sweep
 
-        return report_sweep(folder)
+        how = {} if timelines is None else {"timelines": timelines}
+        return report_sweep(folder, output=output, **how)
 
     def verify_results(self, folder: Path | str) -> VerifyReport:
         from llem_sweep.verify import verify_results
 
         return verify_results(folder)
+
+    def compare(self, a: Path | str, b: Path | str, across: Collection[str]) -> Comparison:
+        from llem_sweep.analysis import compare
+
+        return compare(a, b, across=across)
+
+    def export(
+        self,
+        folders: Sequence[Path | str],
+        form: Format,
+        *,
+        per: Per,
+        rates: Rates | None,
+        output: Path | str | None,
+    ) -> str:
+        from llem_sweep.analysis import export
+
+        return export(folders, form, per=per, rates=rates, output=output)
 
     def examine(
         self, *, calibrate: bool, simulate_gpus: int | None, tell: Callable[[str], None]

@@ -74,7 +74,7 @@ def summary_report(result: SweepResult, width: int, *, verbose: bool = False) ->
     if result.interrupted:
         yield outside(f"Run the rest with: llem-sweep --resume {shlex.quote(result.place)}")
     if result.report is not None:
-        yield outside(f"report: {result.report}")
+        yield outside(f"report: {inside(result.uri, result.report.name) if result.uri else result.report}")
     yield outside(result.place)
 
 

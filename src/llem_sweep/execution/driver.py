@@ -28,6 +28,7 @@ from llem_sweep.execution.prefetch import FetchEnded, FetchKey
 from llem_sweep.execution.scheduling.schedule import Schedule, Task
 from llem_sweep.execution.tally import Tally
 from llem_sweep.harness.derived import with_neighbours
+from llem_sweep.plan.forecast import boards_at_work
 from llem_sweep.plan.need import Need, need_of
 from llem_sweep.plan.types import ClusterShape
 from llem_sweep.results.outcome import Completed, Failed, FailureKind, Outcome, Stage
@@ -98,6 +99,8 @@ class Driver:
         self._fetching = Fetching(orders.fetch_key, pool, nodes, sink, clock)
         self._unsettled: list[Landed] = []
         """Completed in this step; their workers have their next tasks first."""
+        self._needs = frozenset(schedule.waiting())
+        """Of all that this run may begin."""
         self._checked_s = float("-inf")
 
     def run(self) -> Ending:
@@ -140,7 +143,12 @@ class Driver:
         if last or self._tally.due:
             left_s = self._outlook.left_s() if self._orders.watched else None
             running = self._assignments.running()
-            self._tally.show(self._pool.states(), running, self._stopping, remaining_s=left_s)
+            boards = self._boards_at_work
+            self._tally.show(self._pool.states(), running, self._stopping, remaining_s=left_s, boards=boards)
+
+    def _boards_at_work(self) -> int:
+        """How many boards the sweep can have at work at once, on the nodes that there are now."""
+        return boards_at_work(self._needs, ClusterShape(self._crew.fleet.nodes), self._execution)
 
     def _occupy(self) -> None:
         """Give work to whoever is free, workers that have to be brought up for it included."""

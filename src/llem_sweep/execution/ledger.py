@@ -149,6 +149,7 @@ class Ledger:
         experiment = task.experiment
         self._sink.commit(experiment, task.attempt, failure, final=False, worker=worker)
         self._retries.note(experiment.experiment_id, failure)
+        self._tally.retried += 1
         self._sink.journal("retry", **described(task, worker))
         self._schedule.put_back(Task(experiment, self._retries.attempt(experiment.experiment_id)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
 from llem_sweep.phases import Phase
@@ -91,6 +92,10 @@ class Progress(NamedTuple):
     """Whether anything has completed that corrects the forecast."""
     stopping: bool = False
     """After the first interrupt."""
+    retried: int = 0
+    """Attempts of this run that were lost or spoiled and are run again."""
+    efficiency: float | None = None
+    """How near to the least possible time this run has come, of late; 1 is perfect. None before anything ran."""
 
 
 class SweepView(Protocol):
@@ -107,3 +112,26 @@ class SweepView(Protocol):
 
     def close(self) -> None:
         """Nothing more will come. Safe to call twice."""
+
+
+class Audience:
+    """Several watchers as one."""
+
+    def __init__(self, views: Iterable[SweepView]) -> None:
+        self._views = tuple(views)
+
+    def message(self, text: str) -> None:
+        for view in self._views:
+            view.message(text)
+
+    def failed(self, note: FailureNote) -> None:
+        for view in self._views:
+            view.failed(note)
+
+    def update(self, progress: Progress) -> None:
+        for view in self._views:
+            view.update(progress)
+
+    def close(self) -> None:
+        for view in self._views:
+            view.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from llem_sweep.clock import Clock
 from llem_sweep.execution.progress import FailureNote, Progress, SweepView, WorkerState
@@ -14,6 +14,8 @@ from llem_sweep.results.outcome import Failed, Outcome
 
 SHOW_EVERY_S = 0.2
 FAILURES_SHOWN = 5
+EFFICIENCY_EVERY_S = 5.0
+"""Computing it goes through all that ran: 7 ms for 10,000 experiments."""
 
 
 class Tally:
@@ -24,6 +26,7 @@ class Tally:
         self.done = done
         self.failed = failed
         self.energy_j: float | None = None
+        self.retried = 0
         self._clock = clock
         self._view = view
         self._begun_s = clock.monotonic()
@@ -31,6 +34,8 @@ class Tally:
         self._windows = 0
         self._simulated = False
         self._runs: list[TimedRun] = []
+        self._efficiency: float | None = None
+        self._efficiency_s = float("-inf")
         self._failures: deque[FailureNote] = deque(maxlen=FAILURES_SHOWN)
 
     @property
@@ -70,9 +75,11 @@ class Tally:
         running: Mapping[str, PlannedExperiment],
         stopping: bool,
         *,
+        boards: Callable[[], int],
         remaining_s: float | None = None,
     ) -> None:
-        """Tell the view how things stand; ``remaining_s`` is the schedule's own forecast."""
+        """Tell the view how things stand, on as many ``boards`` as can be at work now; ``remaining_s`` is the
+        schedule's own forecast."""
         now_s = self._shown_s = self._clock.monotonic()
         self._view.update(
             Progress(
@@ -89,8 +96,17 @@ class Tally:
                 energy_windows=self._windows,
                 energy_simulated=self._simulated,
                 stopping=stopping,
+                retried=self.retried,
+                efficiency=self._efficiency_now(boards),
             )
         )
+
+    def _efficiency_now(self, boards: Callable[[], int]) -> float | None:
+        if self._runs and self._shown_s - self._efficiency_s >= EFFICIENCY_EVERY_S:
+            self._efficiency_s = self._shown_s
+            reached = self.efficiency(boards())
+            self._efficiency = reached.share if reached is not None else None
+        return self._efficiency
 
 
 def label(experiment: PlannedExperiment) -> str:

@@ -25,6 +25,7 @@ from llem_sweep.errors import (
     GpuMemoryError,
     IdentityError,
 )
+from llem_sweep.execution.activity import Activity
 from llem_sweep.execution.logs import own_log_tail
 from llem_sweep.execution.progress import WorkerState
 from llem_sweep.harness.gang import Alone, Gang
@@ -108,6 +109,7 @@ class Worker:
         self.spec = spec
         self._clock = clock
         self._gang = gang or Alone(clock)
+        self.activity = Activity(clock)
         self._rig: Rig | None = None
         self._experiment: PlannedExperiment | None = None
         self._active_before_s = self._loading_s = 0.0
@@ -120,6 +122,7 @@ class Worker:
         try:
             self._rig = rig = open_rig(self.spec, self._clock, self._gang)
             rig.phases.subscribe(self._on_phase)
+            rig.phases.subscribe(self.activity.on_phase)
             wanted = rig.gpus and self.spec.baseline_s
             baseline = rig.take_cold_baseline(self.spec.baseline_s) if wanted else None
         except Exception as error:  # noqa: BLE001 - the worker's boundary
@@ -149,6 +152,9 @@ class Worker:
         try:
             further: dict[str, bytes] = {}
             measured = measure(experiment, rig, attempt=attempt, keep=further.__setitem__)
+            # Of processes that share one model each has all tokens.
+            if self.spec.parallelism == "data" or self.spec.rank == 0:
+                self.activity.completed(measured.result)
             return Completed(*measured, further)
         except Exception as error:  # noqa: BLE001 - the worker's boundary: every fault becomes an outcome
             outcome = failed(error, STAGE_OF_PHASE[rig.phases.current.phase])
@@ -185,6 +191,11 @@ class Worker:
                 (r.temperature_c for r in readings if r.temperature_c is not None), default=None
             ),
         )
+
+    @property
+    def rig(self) -> Rig | None:
+        """What it measures with, for whoever watches; None before it was started."""
+        return self._rig
 
     def close(self) -> None:
         """Free the model and let the boards go."""

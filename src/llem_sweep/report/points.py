@@ -17,6 +17,24 @@ from llem_sweep.results.student import student_t
 Row = Mapping[str, Any]
 """A row of the summary table, or of ``load_results``, by column name."""
 CONFIG = "config."
+COLUMNS = (
+    "measurement_config_hash",
+    "model",
+    "backend",
+    "cycle",
+    "measured_on",
+    "simulated",
+    "device_names",
+    "avg_tokens_per_second",
+    "avg_energy_per_token_j",
+    "avg_energy_per_token_uncertainty_j",
+    "total_energy_j",
+    "energy_uncertainty_j",
+    "energy_adjusted_j",
+    "energy_adjusted_uncertainty_j",
+    "verdict.publishable",
+)
+"""Columns that rows must have, beside those of the configuration."""
 
 
 class Figure(NamedTuple):
@@ -64,6 +82,9 @@ class Point(NamedTuple):
     """Of the window."""
     adjusted_j: Figure | None
     """The same without idle power."""
+    prefill_per_token_j: Figure | None
+    """What prefill takes of the energy per output token; it and the next add up to ``energy_per_token_j``."""
+    decode_per_token_j: Figure | None
     rows: tuple[Row, ...]
     """Its cycles' rows, in the order given."""
 
@@ -86,6 +107,12 @@ def points(rows: Iterable[Row]) -> tuple[Point, ...]:
             grouped.setdefault((row["measurement_config_hash"], kind_of(row)), []).append(row)
     varied = _varied([cycles[0] for cycles in grouped.values()])
     return tuple(_point(key, kind, cycles, varied) for (key, kind), cycles in grouped.items())
+
+
+def varying(of: Sequence[Point]) -> list[Point]:
+    """``of``, from several calls of :func:`points`, told apart by what differs between all of them."""
+    varied = _varied([each.rows[0] for each in of])
+    return [each._replace(varied=_varied_in(each.rows[0], varied)) for each in of]
 
 
 def kind_of(row: Row) -> Kind:
@@ -147,6 +174,10 @@ def _varied(first: Sequence[Row]) -> tuple[str, ...]:
     return tuple(name for name in names if any(row.get(name) != first[0].get(name) for row in first))
 
 
+def _varied_in(row: Row, names: Sequence[str]) -> dict[str, object]:
+    return {name.removeprefix(CONFIG): row.get(name) for name in names}
+
+
 def _point(key: str, kind: Kind, cycles: Sequence[Row], varied: Sequence[str]) -> Point:
     first = cycles[0]
     rates = figure([row["avg_tokens_per_second"] for row in cycles], [None] * len(cycles))
@@ -155,14 +186,28 @@ def _point(key: str, kind: Kind, cycles: Sequence[Row], varied: Sequence[str]) -
         config_hash=key,
         model=first["model"],
         backend=first["backend"],
-        varied={name.removeprefix(CONFIG): first.get(name) for name in varied},
+        varied=_varied_in(first, varied),
         kind=kind,
         energy_per_token_j=_of(cycles, "avg_energy_per_token_j", "avg_energy_per_token_uncertainty_j"),
         tokens_per_second=rates,
         energy_j=_of(cycles, "total_energy_j", "energy_uncertainty_j"),
         adjusted_j=_of(cycles, "energy_adjusted_j", "energy_adjusted_uncertainty_j"),
+        prefill_per_token_j=_per_token(cycles, "prefill"),
+        decode_per_token_j=_per_token(cycles, "decode"),
         rows=tuple(cycles),
     )
+
+
+def _per_token(cycles: Sequence[Row], phase: str) -> Figure | None:
+    """The energy of ``phase`` by output tokens; None where a row has no such column, or no token came out."""
+    if not all(row.get("output_tokens") for row in cycles):
+        return None
+
+    def each(name: str) -> list[float | None]:
+        found = [(row.get(f"phases.{phase}.{name}"), row["output_tokens"]) for row in cycles]
+        return [None if energy_j is None else energy_j / tokens for energy_j, tokens in found]
+
+    return figure(each("energy_j"), each("energy_uncertainty_j"))
 
 
 def _of(cycles: Sequence[Row], value: str, bound: str) -> Figure | None:

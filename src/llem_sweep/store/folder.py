@@ -240,6 +240,13 @@ class SweepFolder(SweepRecords):
         for name in (layout.SUMMARY_PARQUET, layout.SUMMARY_CSV):
             self._mirror.add_file(name)
 
+    def write_report(self, page: bytes) -> Path:
+        """Create or replace ``report.html``; returns its path, on this machine. Raises OutputError."""
+        with self._resumable():
+            write_file(self.path / layout.REPORT, page)
+        self._mirror.add_file(layout.REPORT)
+        return self.path / layout.REPORT
+
     def flush(self) -> None:
         """Wait until all is where the sweep is kept, which on local disk it always is. Raises OutputError."""
         self._mirror.flush()

@@ -14,6 +14,7 @@
 │   ├── outputs.parquet     with save_outputs
 │   ├── requests.parquet    of a backend that stamps its steps
 │   └── timeseries.parquet
+├── report.html       to be looked at in a browser
 ├── summary.parquet
 └── summary.csv
 
@@ -59,6 +60,7 @@ SIDECARS = (TIMESERIES, OUTPUTS, REQUESTS)
 """Everything that may be beside a result."""
 SUMMARY_PARQUET = "summary.parquet"
 SUMMARY_CSV = "summary.csv"
+REPORT = "report.html"
 PARTIAL = ".partial"
 """How the name of a file ends while it is being written."""
 

@@ -10,6 +10,7 @@ import shutil
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import takewhile
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import NamedTuple
@@ -62,6 +63,7 @@ def create_in_store(
         undo.callback(folder.discard)
         for name in _HEAD:
             store.put(name, (spool.path / name).read_bytes())
+        folder.elsewhere = store.get
         mirror.start()
         undo.pop_all()
     return folder
@@ -88,6 +90,7 @@ def open_in_store(store: ObjectStore, clock: Clock, tell: Callable[[str], None])
         undo.pop_all()
         folder = SweepFolder.continued(spool.path, spool.lock, clock, mirror)
         undo.callback(folder.close)
+        folder.elsewhere = store.get
         mirror.start()
         for name in recovered:
             folder.journal("recovered", folder=name)
@@ -113,8 +116,10 @@ def read_from_store(store: ObjectStore) -> SweepRecords:
             check_sweep(entries, store.uri)
             outcomes = [f"{folder}/{marker}" for folder, marker in outcomes_in(entries).items()]
             head = [name for name in (layout.PLAN, layout.SETTINGS, layout.RETRIED) if name in entries]
+            head += takewhile(entries.__contains__, layout.sources())
             fetch(store, head + outcomes, path)
         records = read_sweep_folder(path, store.uri.shown)
+        records.elsewhere = store.get
         undo.pop_all()
     weakref.finalize(records, shutil.rmtree, path)
     return records

@@ -15,6 +15,7 @@ from llem_sweep.execution.on_ray.actor import StatusBoard
 from llem_sweep.execution.on_ray.fetch import RayFetches
 from llem_sweep.execution.on_ray.logs import worker_log_tail
 from llem_sweep.execution.on_ray.losses import kind_of_loss, reason
+from llem_sweep.execution.on_ray.names import unique
 from llem_sweep.execution.on_ray.nodes import RayNodes
 from llem_sweep.execution.on_ray.scaling import Scaling
 from llem_sweep.execution.on_ray.worker import RayWorker
@@ -41,8 +42,9 @@ class RayPool:
         self._fetches = RayFetches(nodes.ids)
         # Beside the driver: on any other node it could be lost without the driver, and hangs be found late.
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        board = ray.remote(StatusBoard).options(num_cpus=0, name=f"{sweep}/status", scheduling_strategy=here)
-        self._board: Any = board.remote()
+        name = f"{sweep}/status"
+        board = ray.remote(StatusBoard).options(num_cpus=0, name=unique(name), scheduling_strategy=here)
+        self._board: Any = board.remote(name)
         self._workers: dict[str, RayWorker] = {}
         self._unfit: list[RayWorker] = []
         """Kept, so that what they hold is given to nobody else."""
