@@ -47,6 +47,11 @@ class RealTerminal:
         while time.monotonic() < end_s and self._read(0.05):
             pass
 
+    def settle(self, for_s: float = 0.1) -> None:
+        """Follow the program until it has written nothing for so long: nothing is half drawn then."""
+        while select.select([self._file], [], [], for_s)[0] and self._read(0.0):
+            pass
+
     def press(self, keys: str) -> None:
         """Type ``keys``; ``\\x03`` is Ctrl-C."""
         os.write(self._file, keys.encode())

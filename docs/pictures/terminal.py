@@ -1,11 +1,12 @@
 """Makes the pictures of the terminal in docs/images: the program runs, its screen is photographed.
 
 Nothing is composed: ``llem-sweep`` runs the grid beside this file on simulated boards, on a pseudo-terminal; what
-stands on the screen becomes a page of text that Chromium photographs at twice the size.
+stands on the screen becomes a page of text that Chromium photographs at twice the size. Of the closing lines the
+picture has those from the table to the first failure.
 
     python docs/pictures/terminal.py
 
-Needs Chromium (Debian's ``chromium``) and takes about two minutes. The live view is photographed at 80 and 140
+Needs Chromium (Debian's ``chromium``) and takes about five minutes. The live view is photographed at 80 and 140
 columns, light and dark, once experiments have failed and others are being measured, the closing table at the end.
 """
 
@@ -22,6 +23,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
+from palette import with_palette
 from real_terminal import RealTerminal
 
 HERE = Path(__file__).resolve().parent
@@ -46,13 +48,17 @@ LIGHT, DARK = Shade("#1f2328", "#ffffff"), Shade("#e6edf3", "#0d1117")
 def main() -> None:
     """Make every picture."""
     with tempfile.TemporaryDirectory() as folder:
-        live(folder, "narrow", 80, 28, {"live-80": LIGHT, "live-80-dark": DARK}).press("\x03\x03")
+        narrow = live(folder, "narrow", 80, 34, {"live-80": LIGHT, "live-80-dark": DARK})
+        narrow.press("\x03")
+        narrow.follow(1.0)
+        narrow.press("\x03")
+        narrow.ended(LIMIT_S)
         terminal = live(folder, "wide", 140, 24, {"live-140": LIGHT, "live-140-dark": DARK})
         # As high as the closing lines are, so that all of them are seen.
-        terminal.resize(140, 60)
+        terminal.resize(140, 90)
         terminal.ended(LIMIT_S)
         for name, shade in {"closing-140": LIGHT, "closing-140-dark": DARK}.items():
-            photograph(name, terminal, shade)
+            photograph(name, terminal, shade, "Made by", " cycles 2, 3: ")
 
 
 def live(folder: str, output: str, columns: int, lines: int, pictures: dict[str, Shade]) -> RealTerminal:
@@ -63,8 +69,9 @@ def live(folder: str, output: str, columns: int, lines: int, pictures: dict[str,
     environ.pop("NO_COLOR", None)
     terminal = RealTerminal(command, columns, lines, environ)
     terminal.wait_for(worth_seeing, LIMIT_S)
+    terminal.settle()
     for name, shade in pictures.items():
-        photograph(name, terminal, shade)
+        photograph(name, terminal, shade, " done, ")
     return terminal
 
 
@@ -89,11 +96,14 @@ def cells(terminal: RealTerminal) -> Iterator[list[Cell]]:
         yield [(line[column].data, line[column].fg, line[column].bold) for column in range(screen.columns)]
 
 
-def trimmed(rows: list[list[Cell]]) -> list[list[Cell]]:
-    """Without empty lines at the end."""
-    while rows and not "".join(cell[0] for cell in rows[-1]).strip():
-        rows.pop()
-    return rows
+def between(rows: Sequence[list[Cell]], first: str, beyond: str) -> list[list[Cell]]:
+    """The lines from the one that says ``first`` to the one before ``beyond``, without empty ones at their end."""
+    texts = ["".join(cell[0] for cell in row).rstrip() for row in rows]
+    start = next(number for number, text in enumerate(texts) if first in text)
+    end = next((number for number, text in enumerate(texts) if beyond in text), len(rows))
+    while end > start and not texts[end - 1]:
+        end -= 1
+    return list(rows[start:end])
 
 
 def page(rows: Sequence[Sequence[Cell]], columns: int, shade: Shade) -> str:
@@ -115,9 +125,11 @@ def spans(row: Sequence[Cell]) -> Iterator[str]:
         yield f'<span style="{style}">{text}</span>' if style else text
 
 
-def photograph(name: str, terminal: RealTerminal, shade: Shade) -> None:
-    """Keep what stands on the screen as a picture."""
-    rows, columns = trimmed(list(cells(terminal))), terminal.screen.columns
+def photograph(
+    name: str, terminal: RealTerminal, shade: Shade, first: str, beyond: str = "nothing but the end"
+) -> None:
+    """Keep as a picture what stands on the screen, from the line that says ``first`` to that before ``beyond``."""
+    rows, columns = between(list(cells(terminal)), first, beyond), terminal.screen.columns
     width = round(columns * CHARACTER_PX) + 2 * MARGIN_PX
     height = len(rows) * LINE_PX + 2 * MARGIN_PX
     with tempfile.TemporaryDirectory() as folder:
@@ -138,7 +150,9 @@ def photograph(name: str, terminal: RealTerminal, shade: Shade) -> None:
             check=True,
             capture_output=True,
         )
-    print(f"{IMAGES / name}.png")
+    picture = IMAGES / f"{name}.png"
+    picture.write_bytes(with_palette(picture.read_bytes()))
+    print(picture.name, f"{picture.stat().st_size / 1000:.0f} kB")
 
 
 if __name__ == "__main__":
