@@ -10,7 +10,7 @@ import threading
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import App, Parameter, Token
 from cyclopts.exceptions import CycloptsError
@@ -108,6 +108,21 @@ _Timelines = Annotated[
         converter=_whole,
         validator=Number(gte=0),
         help="Most experiments whose power and temperature the report shows over time [default: 200].",
+    ),
+]
+_Figures = Annotated[
+    bool, _Flag, Parameter(help="Draw figures for papers, into a folder called figures beside the report.")
+]
+_FigureFormat = Annotated[
+    Literal["svg", "pdf", "both"] | None,
+    Parameter(name="--format", help="With --figures: what they are written as [default: both]."),
+]
+_TimelineOf = Annotated[
+    list[str] | None,
+    Parameter(
+        negative="",
+        help="With --figures: draw power and temperature of the experiment in this folder over time; repeat it"
+        " for more [default: the best of each model].",
     ),
 ]
 
@@ -218,12 +233,16 @@ def _add_readers(app: App, library: Library) -> None:
         *,
         output: _ReportFile = None,
         timelines: _Timelines = None,
+        figures: _Figures = False,
+        format_: _FigureFormat = None,
+        timeline_of: _TimelineOf = None,
         verbose: _Verbose = False,
     ) -> int:
         """Show what is in a sweep's folder and write its report.html anew, without running anything."""
-        from llem_sweep.cli.commands import report
+        from llem_sweep.cli.commands import report, wanted_figures
 
-        return report(library, folder, output=output, timelines=timelines, verbose=verbose)
+        wanted = wanted_figures(figures=figures, format_=format_, timeline_of=timeline_of)
+        return report(library, folder, output=output, timelines=timelines, figures=wanted, verbose=verbose)
 
     @app.command
     def verify(
