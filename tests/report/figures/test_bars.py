@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from drawn import H100, Picture, grid, picture_of, row
@@ -11,14 +13,14 @@ from llem_sweep.report.points import points
 from llem_sweep.report.summary import BoardEnergy
 
 
-def bars_of(picture: Picture) -> list[tuple[str, float, float]]:
-    return [
-        (bar["name"], float(bar["start"]), float(bar["end"])) for bar in map(_ends, picture.values("rect"))
-    ]
+def bars_of(picture: Picture) -> list[Any]:
+    """Name and both ends of each bar; the one that begins at the axis doesn't say so."""
+    said = [{"start": "0"} | each for each in picture.values("rect")]
+    return [(each["name"], float(each["start"]), float(each["end"])) for each in said]
 
 
-def _ends(said: dict[str, str]) -> dict[str, str]:
-    return {"start": "0"} | said
+def bounds_of(picture: Picture) -> list[Any]:
+    return [(float(each["start"]), float(each["end"])) for each in picture.values("rule")]
 
 
 def test_bars_are_sorted_by_energy_with_bounds_and_numbers() -> None:
@@ -29,16 +31,14 @@ def test_bars_are_sorted_by_energy_with_bounds_and_numbers() -> None:
         ("precision=bf16 batch_size=16", 0.0, pytest.approx(2.6)),
         ("precision=fp8 batch_size=16", 0.0, pytest.approx(3.12)),
     ]
-    bounds = [(float(each["start"]), float(each["end"])) for each in picture.values("rule")]
-    assert bounds[0] == (pytest.approx(1.0), pytest.approx(1.2))
+    assert bounds_of(picture)[0] == pytest.approx((1.0, 1.2))
     assert "1.10 ± 0.10" in picture.texts
     assert "J per output token" in picture.texts
 
 
 def test_an_interval_that_reaches_below_nothing_is_cut_there() -> None:
     picture = picture_of(energy_per_token, [row(avg_energy_per_token_uncertainty_j=5.0)])
-    [bound] = picture.values("rule")
-    assert (float(bound["start"]), float(bound["end"])) == (0.0, 7.0)
+    assert bounds_of(picture) == [(0.0, 7.0)]
 
 
 def test_of_very_many_bars_the_best_are_shown_which_is_said() -> None:
@@ -72,8 +72,7 @@ def test_unknown_energy_is_no_bar() -> None:
 def test_phases_are_stacked_with_bounds_at_both_ends() -> None:
     picture = picture_of(phases, [row()])
     assert bars_of(picture) == [("m", 0.0, 0.5), ("m", 0.5, 2.0)]
-    bounds = [(float(each["start"]), float(each["end"])) for each in picture.values("rule")]
-    assert bounds == [pytest.approx((0.46, 0.54)), pytest.approx((1.9, 2.1))]
+    assert bounds_of(picture) == [pytest.approx((0.46, 0.54)), pytest.approx((1.9, 2.1))]
     assert "25 % prefill" in picture.texts
 
 

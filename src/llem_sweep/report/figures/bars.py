@@ -87,7 +87,7 @@ def energy_per_token(points: Sequence[Point], models: Mapping[str, str]) -> Draw
 def phases(points: Sequence[Point], models: Mapping[str, str]) -> Drawing | LeftOut:
     """The same parted into prefill and decode, where that is known.
 
-    Intervals are prefill's, at its end, and the whole's, at the bar's.
+    Intervals are prefill's, the upper one, and the whole's.
     """
     known = [
         (each, each.energy_per_token_j, each.prefill_per_token_j)
@@ -104,7 +104,7 @@ def phases(points: Sequence[Point], models: Mapping[str, str]) -> Drawing | Left
         (each.kind, _phases_bar(label, whole, prefill))
         for label, (each, whole, prefill) in zip(names, known, strict=True)
     ]
-    lines = ["Prefill dark, decode light"]
+    lines = ["Prefill dark, decode light; intervals: prefill above, whole below"]
     if left := len(points) - len(known):
         lines.append(f"Not known by phase, and left out: {left:,} of {len(points):,}")
     return _by_kind(PHASES, bars, unit, lines)
@@ -194,11 +194,13 @@ def _plot(bars: Sequence[_Bar], title: str, unit: Unit, label_pt: float) -> Spec
             parts.append({"name": label, **ends, "colour": "white" if bar.hollow else part.colour})
         # Cut here, since what Vega clips has another name each time that it draws.
         bounds += [
-            {"name": label, "start": max(bottom, low * unit.factor), "end": high * unit.factor}
-            for low, high in bar.bounds
+            {"name": label, "start": max(bottom, low * unit.factor), "end": high * unit.factor, "n": number}
+            for number, (low, high) in enumerate(bar.bounds)
         ]
         values.append({"name": label, "value": bar.value})
     from_start, to_end = {**x, "field": "start"}, {"field": "end"}
+    # Of two intervals one is above the other: at the same height nobody could tell where which ends.
+    places = [0.3, 0.7] if any(bound["n"] for bound in bounds) else [0.5]
     colour = {"field": "colour", "type": "nominal", "scale": None}
     return {
         "height": ROW_PT * len(bars) + 4,
@@ -208,11 +210,14 @@ def _plot(bars: Sequence[_Bar], title: str, unit: Unit, label_pt: float) -> Spec
                 "mark": {"type": "bar", "stroke": INK, "strokeWidth": 0.5},
                 "encoding": {"y": y, "x": from_start, "x2": to_end, "color": colour},
             },
-            {
-                "data": {"values": bounds},
-                "mark": {"type": "rule", "strokeWidth": 1},
-                "encoding": {"y": y, "x": from_start, "x2": to_end},
-            },
+            *(
+                {
+                    "data": {"values": [bound for bound in bounds if bound["n"] == number]},
+                    "mark": {"type": "rule", "strokeWidth": 1},
+                    "encoding": {"y": {**y, "bandPosition": place}, "x": from_start, "x2": to_end},
+                }
+                for number, place in enumerate(places)
+            ),
             {
                 "data": {"values": values},
                 "mark": {"type": "text", "align": "left", "dx": 5},

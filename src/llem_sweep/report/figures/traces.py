@@ -26,7 +26,8 @@ POINTS = 700
 """Of a line, about: two a point of the figure's width."""
 _HEIGHTS_PT = (95, 60)
 _STRIP_PT = 12
-_GREYS = {
+_DASHES = ([1, 0], [4, 2], [1, 1], [6, 1, 1, 1])
+_PHASES = {
     "baseline": "#f0f0f0",
     "load": "#bdbdbd",
     "context": "#d9d9d9",
@@ -57,8 +58,8 @@ def trace(name: str, label: str, kind: Kind, timeline: Timeline) -> Drawing | Le
     if timeline.window_s is not None:
         notes.append("Measured window shaded; time counts from its start; blank where nothing was sampled")
     power = "Power (W)" if timeline.reading == "power_w" else "Instantaneous power (W)"
-    lines = [(f"GPU {board.index}", board.power) for board in timeline.boards]
-    warmth = [(f"GPU {board.index}", board.temperature) for board in timeline.boards]
+    lines = [(f"GPU {board.nvml_index}", board.power) for board in timeline.boards]
+    warmth = [(f"GPU {board.nvml_index}", board.temperature) for board in timeline.boards]
     panels = [_strip(timeline, domain)] if timeline.bands else []
     panels.append(_panel(lines, timeline, domain, power, _HEIGHTS_PT[0], zero=True))
     if any(line.times_s for _, line in warmth):
@@ -77,7 +78,7 @@ def _strip(timeline: Timeline, domain: Sequence[float]) -> Spec:
         {"start": band.start_s, "end": band.end_s, "phase": printable(band.phase)} for band in timeline.bands
     ]
     phases = list(dict.fromkeys(band["phase"] for band in bands))
-    colours = [_GREYS.get(str(phase), PALE) for phase in phases]
+    colours = [_PHASES.get(str(phase), PALE) for phase in phases]
     return {
         "height": _STRIP_PT,
         "data": {"values": bands},
@@ -114,14 +115,17 @@ def _panel(
         "axis": axis(title, tickCount=4),
         "scale": {"zero": zero, "nice": True},
     }
-    colour = {
-        "field": "board",
-        "type": "nominal",
-        "scale": {"domain": boards, "range": [PALETTE[n % len(PALETTE)] for n in range(len(boards))]},
-        "legend": {"title": None, "symbolType": "stroke", "symbolSize": 80}
-        if bottom and len(boards) > 1
-        else None,
-    }
+    shown = bottom and len(boards) > 1
+    legend = {"title": None, "symbolType": "stroke", "symbolSize": 120} if shown else None
+    colour, dash = (
+        {
+            "field": "board",
+            "type": "nominal",
+            "scale": {"domain": boards, "range": [looks[n % len(looks)] for n in range(len(boards))]},
+            "legend": legend,
+        }
+        for looks in (PALETTE, _DASHES)
+    )
     x = _time(domain, field="at", axis=axis("Time (s)") if bottom else {"title": None})
     return {
         "height": height,
@@ -138,6 +142,7 @@ def _panel(
                     "x": x,
                     "y": y,
                     "color": colour,
+                    "strokeDash": dash,
                     "detail": {"field": "piece", "type": "nominal"},
                     "order": {"field": "at", "type": "quantitative"},
                 },
