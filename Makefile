@@ -17,7 +17,7 @@ HAS_GPU := nvidia-smi -L 2>/dev/null | grep -q '^GPU '
 # make test-gpu GPU_PYTHON=python3
 GPU_PYTHON ?= $(BIN)/python
 
-.PHONY: help demo check format test test-gpu test-long test-extra bench constraints clean
+.PHONY: help demo check format test test-gpu test-long test-extra bench docs reference constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -65,9 +65,19 @@ bench: $(INSTALLED) $(ZEUS)/.installed $(OPTIMUM)/.installed ## every benchmark,
 	  $(BIN)/python "$$benchmark" || short=1; \
 	done; exit $$short
 
+docs: $(INSTALLED) ## build the documentation as a site, in build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+reference: $(INSTALLED) ## make anew what of the documentation comes from the program
+	$(BIN)/python tests/cli_page.py > docs/cli.md
+	$(BIN)/python tests/options_table.py > docs/options.md
+	$(BIN)/python tests/results_page.py > docs/results.md
+	$(BIN)/python tests/schema_page.py > docs/schema.md
+	$(BIN)/llem-sweep schema > sweeps/schema.json
+
 constraints: ## pin the newest versions that fit pyproject.toml
 	python=$$($(FIND_PYTHON)); rm -rf build/constraints; "$$python" -m venv build/constraints
-	build/constraints/bin/pip install -e '.[dev,datasets,bitsandbytes,peft,quanto]' 'zeus>=0.16'
+	build/constraints/bin/pip install -e '.[dev,carbon,datasets,bitsandbytes,peft,quanto]' 'zeus>=0.16'
 	pins=$$(build/constraints/bin/pip freeze --all --exclude-editable --exclude pip); \
 	{ grep '^#' constraints.txt; sed -E 's/\+[a-z0-9.]+$$//' <<<"$$pins" | LC_ALL=C sort -f; } > build/constraints.txt
 	mv build/constraints.txt constraints.txt
@@ -95,7 +105,7 @@ $(INSTALLED): pyproject.toml constraints.txt | $(BIN)/pip
 	@touch $@
 
 $(EXTRAS): $(INSTALLED)
-	$(BIN)/pip install -c constraints.txt -e '.[dev,bitsandbytes,peft,quanto]'
+	$(BIN)/pip install -c constraints.txt -e '.[dev,carbon,bitsandbytes,peft,quanto]'
 	@touch $@
 
 $(ZEUS)/.installed: $(INSTALLED)

@@ -1,8 +1,8 @@
 """What the report of many results costs: time, memory and size.
 
 One experiment is measured on a simulated board. Sweeps of thousands are made of it on disk: its `result.json` with
-other identities, configurations and figures, and its samples beside each. Then `llem-sweep report` runs on them, in
-a process of its own, whose peak memory the system tells. Exit code 1 when a limit is missed.
+other identities, configurations and figures, and its samples beside each. Then `llem-sweep report` runs on them,
+in a process of its own, whose peak memory the system tells. Exit code 1 when a limit is missed.
 
     python benchmarks/report.py
     python benchmarks/report.py --results 2000

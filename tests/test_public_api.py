@@ -15,6 +15,7 @@ NAMES = {
     "ExperimentResult",
     "SweepConfig",
     "SweepResult",
+    "compare",
     "load_result",
     "load_results",
     "load_sweep",
@@ -99,6 +100,7 @@ def test_no_error_is_left_private() -> None:
         ("load_result", ["path"]),
         ("load_results", ["folder"]),
         ("verify_results", ["folder"]),
+        ("compare", ["a", "b", "across"]),
         ("save_result", ["result", "output_dir", "timeseries_source"]),
     ],
 )

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from llem_sweep.analysis import compare
     from llem_sweep.config.experiment import ExperimentConfig
     from llem_sweep.config.load import load_sweep
     from llem_sweep.config.sweep import SweepConfig
@@ -46,6 +47,7 @@ _HOME = {
     "SweepConfig": "llem_sweep.config.sweep",
     "ExperimentResult": "llem_sweep.results.experiment",
     "SweepResult": "llem_sweep.sweep",
+    "compare": "llem_sweep.analysis",
     "load_sweep": "llem_sweep.config.load",
     "plan_sweep": "llem_sweep.plan.expand",
     "run_sweep": "llem_sweep.sweep",
@@ -101,6 +103,7 @@ __all__ = [
     "SweepConfig",
     "SweepResult",
     "WindowError",
+    "compare",
     "load_result",
     "load_results",
     "load_sweep",

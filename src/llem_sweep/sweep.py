@@ -24,7 +24,7 @@ from llem_sweep.execution.execute import baselines_s, execute
 from llem_sweep.execution.inline import local_shape
 from llem_sweep.execution.job import refuse_unpacked
 from llem_sweep.execution.ledger import Ending
-from llem_sweep.execution.progress import FailureNote, Progress, SweepView
+from llem_sweep.execution.progress import Audience, FailureNote, Progress, SweepView
 from llem_sweep.execution.scheduling.rehearsal import expected_runs
 from llem_sweep.execution.tally import Tally
 from llem_sweep.execution.worker import WorkerSpec, device_environment_restored, open_rig
@@ -186,17 +186,20 @@ def run_sweep(
             admission = _admit(waiting, cluster.shape, catalogue, allow_remote_code)
             if not folder.settled():
                 _require_work(admission)
-            tally = _tally(folder, admission, clock, view)
+            audience = Audience((view, *cluster.watchers))
+            tally = _tally(folder, admission, clock, audience)
             orders = Orders(
                 waiting.execution,
                 require_publishable=require_publishable,
                 completed_before=tally.done > 0,
                 fetch_key=catalogue.fetch_key,
                 baseline_s=baselines_s(admission.admitted),
+                watched=not isinstance(view, SilentView),
             )
             estimates = Estimates(catalogue.load_key, catalogue.facts)
             ending = execute(admission.admitted, cluster, folder, orders, clock, tally, estimates)
-            boards = boards_at_work(admission.admitted, cluster.shape, waiting.execution)
+            needs = {need_of(each.config) for each in admission.admitted}
+            boards = boards_at_work(needs, cluster.shape, waiting.execution)
             reached = tally.efficiency(boards)
         return _finish(folder, admission.refused, ending, require_publishable)._replace(efficiency=reached)
 

@@ -34,7 +34,10 @@ def grid_plan() -> SweepPlan:
 
 @pytest.fixture
 def make_sweep_result(grid_plan: SweepPlan) -> MakeResult:
-    """Makes a finished sweep in which the experiments at ``failed`` failed and the rest completed."""
+    """Makes a finished sweep in which the experiments at ``failed`` failed and the rest completed.
+
+    ``fields`` are those of every result, ``each`` gives those of one.
+    """
 
     def make(
         plan: SweepPlan = grid_plan,
@@ -46,12 +49,13 @@ def make_sweep_result(grid_plan: SweepPlan) -> MakeResult:
         interrupted: bool = False,
         warnings: Sequence[str] = (),
         folder: str = "/results/grid_20260304-050607",
+        each: Callable[[PlannedExperiment], dict[str, Any]] = lambda planned: {},
         **fields: Any,
     ) -> SweepResult:
         failed = failed or {}
         unfit = {each.experiment.experiment_id for each in refused}
         results = [
-            (f"folder{number}", make_result_of(planned, **fields))
+            (f"folder{number}", make_result_of(planned, **fields | each(planned)))
             for number, planned in enumerate(plan.experiments)
             if number not in failed and number not in pending and planned.experiment_id not in unfit
         ]

@@ -6,7 +6,7 @@ import json
 import resource
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ from llem_sweep.execution.doctor import Examination
 from llem_sweep.execution.progress import Progress, SweepView
 from llem_sweep.harness.verification import Verification
 from llem_sweep.plan.types import Admission, ClusterShape, NodeShape
+from llem_sweep.report.compare import Comparison
 from llem_sweep.results.verdict import Verdict
 from llem_sweep.sweep import DryRun, SweepResult
 from llem_sweep.verify import Verified, VerifyReport
@@ -54,6 +55,8 @@ class FakeLibrary:
         self.figures: list[Wanted | None] = []
         self.verified: list[Path | str] = []
         self.verify_report = VerifyReport(())
+        self.compared: list[tuple[Path | str, Path | str, tuple[str, ...]]] = []
+        self.comparison = Comparison({}, (), (), (), ())
         self.examinations: list[tuple[bool, int | None]] = []
 
     def load_sweep(self, path: Path, overrides: Sequence[str]) -> SweepConfig:
@@ -101,6 +104,10 @@ class FakeLibrary:
     def verify_results(self, folder: Path | str) -> VerifyReport:
         self.verified.append(folder)
         return self.verify_report
+
+    def compare(self, a: Path | str, b: Path | str, across: Collection[str]) -> Comparison:
+        self.compared.append((a, b, tuple(across)))
+        return self.comparison
 
     def examine(
         self, *, calibrate: bool, simulate_gpus: int | None, tell: Callable[[str], None]
@@ -331,6 +338,9 @@ def test_ctrl_c_before_the_sweep_has_begun_is_an_interrupt(
         ("GRID --inline --address auto", "leave --address out"),
         ("GRID --simulate-gpus 2 --address auto", "leave --address out"),
         ("GRID -q -v", "opposites"),
+        ("compare a", "B"),
+        ("compare a b --pue 1.1", "give --grid-intensity or --price with it"),
+        ("report a --grid-intensity 400 --pue 0.5", "a PUE is 1 or more"),
     ],
 )
 def test_a_wrong_command_line_is_explained(
@@ -345,6 +355,25 @@ def test_a_wrong_command_line_is_explained(
     assert not library.runs
     assert not library.dry_runs
     assert not library.reports
+
+
+def test_two_folders_are_compared_by_one_call(
+    library: FakeLibrary, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compare", "a", "s3://b/c", "--across", "boards, methods"], library) == 0
+    assert library.compared == [(Path("a"), "s3://b/c", ("boards", "methods"))]
+    assert "A  a\nB  s3://b/c\n" in capsys.readouterr().out
+
+
+def test_a_report_tells_carbon_and_cost_where_it_is_asked(
+    library: FakeLibrary, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["report", "a"], library) == 0
+    assert "gCO2e" not in capsys.readouterr().out
+    assert main(["report", "a", "--grid-intensity", "400", "--price", "0.30 EUR"], library) == 0
+    told = capsys.readouterr().out.partition("Carbon and cost, apart from the measured energy")[2]
+    for words in ("400 gCO2e/kWh: as given", "0.3 EUR/kWh: as given", "PUE 1: none given"):
+        assert words in told
 
 
 def test_several_contradictions_are_told_at_once(
@@ -371,6 +400,7 @@ def test_help_names_every_command_and_imports_nothing_heavy() -> None:
     assert done.returncode == 0, done.stderr
     for word in (
         "GRID",
+        "compare",
         "report",
         "schema",
         "--dry-run",

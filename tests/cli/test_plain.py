@@ -7,7 +7,8 @@ import pytest
 
 from llem_sweep.cli.plain import HEARTBEAT_S, PlainView, QuietView
 from llem_sweep.clock import SimulatedClock
-from llem_sweep.execution.progress import FailureNote, Progress, WorkerState
+from llem_sweep.execution.progress import STARTING, FailureNote, Progress, WorkerState
+from llem_sweep.phases import Phase
 
 START = Progress(8, 0, 0, 1, elapsed_s=0.0, remaining_s=None, workers=(), recent_failures=())
 NOTE = FailureNote("precision=fp32", "load", "out of memory\n\x1b[2J")
@@ -36,11 +37,21 @@ def test_silence_is_broken_by_a_sign_of_life(clock: SimulatedClock) -> None:
     assert stream.getvalue().count("0 of 8 done, 1 running") == 4
 
 
+def test_a_sign_of_life_tells_what_the_workers_are_at(clock: SimulatedClock) -> None:
+    stream = io.StringIO()
+    view = PlainView(stream, clock)
+    phases = (Phase.LOAD, Phase.DECODE, Phase.PREFILL, Phase.CONTEXT, Phase.IDLE)
+    workers = tuple(WorkerState(f"n/{number}", "GPU", phase=phase) for number, phase in enumerate(phases))
+    clock.sleep(HEARTBEAT_S)
+    view.update(START._replace(workers=(*workers, WorkerState("n/5", STARTING))))
+    assert stream.getvalue().endswith("; workers: 1 load, 2 measure, 1 baseline, 1 idle, 1 starting\n")
+
+
 def test_a_finished_experiment_is_a_line_with_its_time(clock: SimulatedClock) -> None:
     stream = io.StringIO()
     view = PlainView(stream, clock)
     view.update(START)
-    view.update(START._replace(done=1, remaining_s=70.0, elapsed_s=10.0))
+    view.update(START._replace(done=1, remaining_s=70.0, elapsed_s=10.0, learnt=True))
     (line,) = stream.getvalue().splitlines()
     stamp = clock.now().astimezone().strftime("%H:%M:%S")
     assert line == f"{stamp}  1 of 8 done, 1 running; 10 s so far, about 1 min 10 s left"

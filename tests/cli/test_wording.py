@@ -7,6 +7,7 @@ from llem_sweep.cli.wording import (
     duration,
     energy,
     progress_counts,
+    progress_energy,
     progress_times,
     short_model,
     significant,
@@ -90,6 +91,11 @@ def test_a_model_is_called_by_its_last_component(model: str, shown: str) -> None
 def test_time_left_and_energy_are_told_only_when_they_are_known() -> None:
     begun = Progress(8, 0, 0, 2, elapsed_s=3.0, remaining_s=None, workers=(), recent_failures=())
     assert (progress_counts(begun), progress_times(begun)) == ("0 of 8 done, 2 running", "3 s so far")
-    later = begun._replace(done=3, failed=1, remaining_s=65.0, energy_j=1234.0)
+    later = begun._replace(done=3, failed=1, remaining_s=65.0, energy_j=1234.0, energy_windows=3)
     assert progress_counts(later) == "3 of 8 done, 1 failed, 2 running"
-    assert progress_times(later) == "3 s so far, about 1 min 05 s left, 1.23 kJ"
+    assert progress_times(later) == "3 s so far, roughly 1 min 05 s left"
+    assert progress_times(later._replace(learnt=True)) == "3 s so far, about 1 min 05 s left"
+    assert progress_energy(begun) is None
+    assert progress_energy(later) == "1.23 kJ in 3 measured windows"
+    simulated = later._replace(energy_windows=1, energy_simulated=True)
+    assert progress_energy(simulated) == "1.23 kJ in 1 simulated window"

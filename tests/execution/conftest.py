@@ -80,6 +80,7 @@ class LastView:
         self.messages: list[str] = []
         self.failures: list[FailureNote] = []
         self.progress: Progress | None = None
+        self.seen: list[Progress] = []
 
     def message(self, text: str) -> None:
         self.messages.append(text)
@@ -89,6 +90,7 @@ class LastView:
 
     def update(self, progress: Progress) -> None:
         self.progress = progress
+        self.seen.append(progress)
 
     def close(self) -> None:
         pass
@@ -131,6 +133,7 @@ def drive() -> Drive:
         interrupt_at_s: tuple[float, ...] = (),
         require_publishable: bool = False,
         fetches: bool = False,
+        watched: bool = False,
         **pool_options: Any,
     ) -> Bench:
         clock, completed = SimulatedClock(start_s=0.0), make_result(neighbours=())
@@ -151,7 +154,9 @@ def drive() -> Drive:
         settings = execution or ExecutionConfig(cycle_order="interleaved")
         tasks = [Task(experiment, 1) for experiment in experiments]
         fetch_key = (lambda config: config.model) if fetches else None
-        orders = Orders(settings, require_publishable=require_publishable, fetch_key=fetch_key)
+        orders = Orders(
+            settings, require_publishable=require_publishable, fetch_key=fetch_key, watched=watched
+        )
         shape = ClusterShape(nodes, startable=startable, grows=grows)
         estimates = Estimates(lambda config: config.model)
         schedule = Schedule(tasks, settings, estimates)

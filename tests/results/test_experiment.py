@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator
 from typing import Any
 
@@ -119,3 +120,15 @@ def test_what_json_would_change_in_the_effective_config_is_changed_at_once() -> 
     effective = EffectiveConfig(config={}, backend={"shape": (1, 2), "loss": float("nan"), 3: {"kind": int}})
     assert effective.backend == {"shape": [1, 2], "loss": None, "3": {"kind": "<class 'int'>"}}
     assert EffectiveConfig.model_validate_json(effective.model_dump_json()) == effective
+
+
+def test_it_is_the_same_after_it_was_sent_to_another_process() -> None:
+    result = make_result()
+    sent = pickle.loads(pickle.dumps(result))
+    assert sent == result
+    assert type(sent.energy_per_device_j) is tuple
+
+
+def test_what_json_cannot_hold_is_sent_all_the_same() -> None:
+    result = make_result(reproducibility_notes="\udce9")
+    assert pickle.loads(pickle.dumps(result)) == result

@@ -7,7 +7,15 @@ import json
 from factories import UUIDS, make_config, make_result
 from llem_sweep.results.columns import Column, Kind, Row, add_columns
 from llem_sweep.results.experiment import ExperimentResult
-from llem_sweep.results.flatten import config_leaves, departures, flat_row, flat_table, result_columns
+from llem_sweep.results.flatten import (
+    ConfigColumns,
+    config_leaves,
+    departures,
+    flat_columns,
+    flat_row,
+    result_columns,
+)
+from llem_sweep.results.parts import EffectiveConfig
 
 
 def test_every_field_of_a_result_reaches_the_table() -> None:
@@ -58,13 +66,33 @@ def test_parts_without_a_column_type_are_json() -> None:
     assert json.loads(str(row["process_results"]))[0]["output_tokens"] == 1000
 
 
+def test_columns_hold_what_the_rows_of_their_results_hold() -> None:
+    results = [make_result(), make_result(energy_breakdown=None, warmup_result=None, measurement_warnings=())]
+    names = [column.name for column in result_columns()]
+    columns = dict(zip(names, flat_columns(results), strict=True))
+    for number, result in enumerate(results):
+        assert {name: cells[number] for name, cells in columns.items()} == flat_row(result)
+
+
 def test_configuration_fields_that_depart_anywhere_are_columns_for_every_row() -> None:
-    flat = flat_table(
-        [make_result(config=make_config(precision="fp16")), make_result(config=make_config(n=7))]
-    )
-    added = [column for column in flat.columns if column.name.startswith("config.")]
-    assert added == [Column("config.n", Kind.WHOLE), Column("config.precision", Kind.TEXT)]
-    assert [(row["config.n"], row["config.precision"]) for row in flat.rows] == [(100, "fp16"), (7, "bf16")]
+    configs = ConfigColumns()
+    for config in (make_config(precision="fp16"), make_config(n=7)):
+        configs.add(make_result(config=config))
+    assert configs.typed() == [
+        (Column("config.n", Kind.WHOLE), [100, 7]),
+        (Column("config.precision", Kind.TEXT), ["fp16", "bf16"]),
+    ]
+
+
+def test_a_configuration_without_a_field_that_others_have_leaves_it_unknown() -> None:
+    """As one of an earlier version does."""
+    given = make_config(n=7)
+    earlier = given.model_dump(mode="json")
+    del earlier["precision"]
+    configs = ConfigColumns()
+    for config in (earlier, make_config(precision="fp16").model_dump(mode="json"), earlier):
+        configs.add(make_result(effective_config=EffectiveConfig(config=config, backend={})))
+    assert dict(configs.typed())[Column("config.precision", Kind.TEXT)] == [None, "fp16", None]
 
 
 def test_departures_are_what_differs_from_defaults() -> None:

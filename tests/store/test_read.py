@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import polars
 import pyarrow as pa
 import pytest
 
 from factories import START, UUIDS, make_config, make_environment, make_result
-from llem_sweep.errors import StoreError
+from llem_sweep.errors import ConfigError, DamagedError, StoreError
 from llem_sweep.results.experiment import ExperimentResult
 from llem_sweep.store.read import load_result, load_results
 from llem_sweep.store.write import save_result
@@ -143,3 +144,62 @@ def test_types_are_the_same_when_everything_optional_is_unknown(tmp_path: Path) 
     save_result(make_result(), tmp_path / "b")
     assert load_results(tmp_path / "a").schema == load_results(tmp_path / "b").schema
     assert load_results(tmp_path / "a")["total_energy_j"].to_pylist() == [None]
+
+
+def test_several_folders_are_one_table_that_tells_them_apart(tmp_path: Path) -> None:
+    for sweep, n in (("a", 7), ("b", 8)):
+        for cycle in (1, 2):
+            save_result(make_result(config=make_config(n=n), cycle=cycle), tmp_path / sweep)
+    one, other = tmp_path / "b", str(tmp_path / "a")
+    table = load_results([one, other])
+    assert table["sweep"].to_pylist() == [str(one)] * 2 + [other] * 2
+    assert table["config.n"].to_pylist() == [8, 8, 7, 7]
+    assert table.column_names[-2:] == ["sweep", "folder"]
+    assert table.slice(0, 2).drop_columns(["sweep"]) == load_results(one)
+    assert load_results((one,))["sweep"].to_pylist() == [str(one)] * 2
+
+
+def test_folders_whose_results_would_count_twice_are_refused(tmp_path: Path) -> None:
+    save_result(make_result(), tmp_path / "a")
+    with pytest.raises(ConfigError, match="is given twice"):
+        load_results([tmp_path / "a", str(tmp_path / "b" / ".." / "a")])
+    with pytest.raises(ConfigError, match=r"a lies in .*: its results would count twice"):
+        load_results([tmp_path / "a", tmp_path])
+    with pytest.raises(ConfigError, match="s3://bucket/runs/a lies in s3://bucket/runs:"):
+        load_results(["s3://key:secret@bucket/runs", "s3://bucket/runs/a/"])
+    with pytest.raises(ConfigError, match="no folder to load"):
+        load_results([])
+
+
+def test_more_results_than_are_read_at_once_keep_their_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llem_sweep.store.read._READ_AT_ONCE", 2)
+    for number in range(5):
+        energies = (float(number), None)
+        save_result(make_result(cycle=number + 1, energy_per_device_j=energies), tmp_path / str(number))
+    table = load_results(tmp_path)
+    assert table["cycle"].to_pylist() == [1, 2, 3, 4, 5]
+    assert [each[0] for each in table["energy_per_device_j"].to_pylist()] == [0.0, 1.0, 2.0, 3.0, 4.0]
+    assert [name.split("/")[0] for name in table["folder"].to_pylist()] == ["0", "1", "2", "3", "4"]
+    (tmp_path / table["folder"][4].as_py() / "result.json").write_text("{}")
+    with pytest.raises(DamagedError, match=r"result\.json isn't a result"):
+        load_results(tmp_path)
+
+
+def test_pandas_reads_the_table(tmp_path: Path) -> None:
+    for number in range(2):
+        save_result(make_result(cycle=number + 1, total_energy_j=float(number)), tmp_path / str(number))
+    frame = load_results(tmp_path).to_pandas()
+    assert frame.groupby("measurement_config_hash")["total_energy_j"].mean().to_list() == [0.5]
+    assert list(frame["device_uuids"].iloc[0]) == list(UUIDS)
+    assert frame["start_time"].dt.tz is not None
+
+
+def test_polars_reads_the_table(tmp_path: Path) -> None:
+    for number in range(2):
+        save_result(make_result(cycle=number + 1, total_energy_j=float(number)), tmp_path / str(number))
+    frame = polars.DataFrame(load_results(tmp_path))
+    assert frame.group_by("measurement_config_hash").agg(polars.col("total_energy_j").mean())[0, 1] == 0.5
+    assert frame["device_uuids"].to_list() == [list(UUIDS)] * 2
+    assert frame["start_time"].to_list() == [START] * 2

@@ -97,6 +97,31 @@ _Publishable = Annotated[
 ]
 _MustBePublishable = Annotated[bool, _Flag, Parameter(help="Fail when any result may not be published.")]
 _Folder = Annotated[Path | str, Parameter(converter=_place, help="Folder of a sweep, a path or a URI.")]
+_Side = Annotated[
+    Path | str,
+    Parameter(
+        converter=_place,
+        help="Folder of a sweep, or of an experiment, which stands for its configuration; a path or a URI.",
+    ),
+]
+_Across = Annotated[
+    str,
+    Parameter(
+        help="Compare although these aren't alike, and mark each row: boards, measured_on (real or simulated),"
+        " methods; separated by commas."
+    ),
+]
+_Intensity = Annotated[
+    str | None,
+    Parameter(
+        help="Carbon of the grid, told apart from the energy: gCO2e per kWh, or a country's ISO 3166-1 alpha-3"
+        " code (the carbon extra)."
+    ),
+]
+_Price = Annotated[
+    str | None, Parameter(help='Price of electricity, told apart from the energy: per kWh, as "0.30 EUR".')
+]
+_Pue = Annotated[float | None, Parameter(help="Power usage effectiveness of the building, 1 or more.")]
 
 _ReportFile = Annotated[
     Path | None,
@@ -236,13 +261,39 @@ def _add_readers(app: App, library: Library) -> None:
         figures: _Figures = False,
         format_: _FigureFormat = None,
         timeline_of: _TimelineOf = None,
+        grid_intensity: _Intensity = None,
+        price: _Price = None,
+        pue: _Pue = None,
         verbose: _Verbose = False,
     ) -> int:
         """Show what is in a sweep's folder and write its report.html anew, without running anything."""
         from llem_sweep.cli.commands import report, wanted_figures
+        from llem_sweep.report.footprint import read_rates
 
+        rates = read_rates(grid_intensity, price, pue)
         wanted = wanted_figures(figures=figures, format_=format_, timeline_of=timeline_of)
-        return report(library, folder, output=output, timelines=timelines, figures=wanted, verbose=verbose)
+        return report(
+            library, folder, rates, output=output, timelines=timelines, figures=wanted, verbose=verbose
+        )
+
+    @app.command
+    def compare(
+        a: _Side,
+        b: _Side,
+        /,
+        *,
+        across: _Across = "",
+        grid_intensity: _Intensity = None,
+        price: _Price = None,
+        pue: _Pue = None,
+        verbose: _Verbose = False,
+    ) -> int:
+        """Hold two sweeps, or two configurations, against each other: differences with bounds."""
+        from llem_sweep.cli.commands import compare
+        from llem_sweep.report.footprint import read_rates
+
+        names = [name.strip() for name in across.split(",") if name.strip()]
+        return compare(library, a, b, names, read_rates(grid_intensity, price, pue), verbose=verbose)
 
     @app.command
     def verify(

@@ -15,13 +15,16 @@ from llem_sweep.cli.library import Going, Library, Where
 from llem_sweep.cli.listing import show
 from llem_sweep.cli.live import LiveView
 from llem_sweep.cli.plain import PlainView, QuietView
+from llem_sweep.cli.render_compare import compare_report
 from llem_sweep.cli.render_doctor import doctor_report
+from llem_sweep.cli.render_footprint import footprint_report
 from llem_sweep.cli.render_plan import dry_run_report, headline
 from llem_sweep.cli.render_summary import summary_report
 from llem_sweep.cli.render_verify import verify_report
 from llem_sweep.clock import SystemClock
 from llem_sweep.errors import ConfigError, Problem
 from llem_sweep.execution.progress import SweepView
+from llem_sweep.report.footprint import Rates, totals
 from llem_sweep.store.uri import shown
 
 if TYPE_CHECKING:
@@ -140,16 +143,36 @@ def wanted_figures(*, figures: bool, format_: str | None, timeline_of: Sequence[
 def report(
     library: Library,
     folder: Path | str,
+    rates: Rates | None = None,
     *,
     output: Path | None,
     timelines: int | None,
     figures: Wanted | None,
     verbose: bool,
 ) -> int:
-    """Show what is in a folder, and write its page and the figures asked for."""
+    """Show what is in a folder, and what its energy comes to at ``rates``, and write its page and the figures
+    asked for."""
     result = library.report_sweep(folder, output=output, timelines=timelines, figures=figures)
     console = console_on(sys.stdout)
     show(console, summary_report(result, console.width, verbose=verbose))
+    if rates is not None:
+        show(console, footprint_report(totals(result.table.to_pylist(), rates), rates))
+    return 0
+
+
+def compare(
+    library: Library,
+    a: Path | str,
+    b: Path | str,
+    across: Sequence[str],
+    rates: Rates | None,
+    *,
+    verbose: bool,
+) -> int:
+    """Hold the configurations of two folders against each other."""
+    found = library.compare(a, b, across)
+    console = console_on(sys.stdout)
+    show(console, compare_report(found, shown(a), shown(b), console.width, rates, verbose=verbose))
     return 0
 
 
@@ -181,5 +204,10 @@ def watch(stream: TextIO, *, quiet: bool, verbose: bool) -> SweepView:
 
 
 def console_on(stream: TextIO) -> Console:
-    """A console that takes text as it is; colours follow the terminal and NO_COLOR."""
-    return Console(file=stream, markup=False, emoji=False, highlight=False)
+    """A console that takes text as it is; colours follow the terminal and NO_COLOR.
+
+    A terminal of 16 colours gets none: they may be any, and ours would be those that happen to be nearest.
+    """
+    console = Console(file=stream, markup=False, emoji=False, highlight=False)
+    console.no_color = console.no_color or console.color_system == "standard"
+    return console

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from llem_sweep.drawing import Wanted
     from llem_sweep.execution.doctor import Examination
     from llem_sweep.execution.progress import SweepView
+    from llem_sweep.report.compare import Comparison
     from llem_sweep.sweep import DryRun, SweepResult
     from llem_sweep.verify import VerifyReport
 
@@ -66,6 +67,9 @@ class Library(Protocol):
 
     def verify_results(self, folder: Path | str) -> VerifyReport:
         """Hold every result in a folder against its samples."""
+
+    def compare(self, a: Path | str, b: Path | str, across: Collection[str]) -> Comparison:
+        """Hold the configurations of two folders against each other."""
 
     def examine(
         self, *, calibrate: bool, simulate_gpus: int | None, tell: Callable[[str], None]
@@ -129,6 +133,11 @@ class Package:
         from llem_sweep.verify import verify_results
 
         return verify_results(folder)
+
+    def compare(self, a: Path | str, b: Path | str, across: Collection[str]) -> Comparison:
+        from llem_sweep.analysis import compare
+
+        return compare(a, b, across=across)
 
     def examine(
         self, *, calibrate: bool, simulate_gpus: int | None, tell: Callable[[str], None]

@@ -50,6 +50,6 @@ def _under_reasons(title: str, points: Sequence[tuple[str, str]], noun: str, ver
         listed = names if verbose else names[:NAMES_SHOWN]
         more = f" and {len(names) - len(listed):,} more" if len(names) > len(listed) else ""
         yield outside(f"  {reason}")
-        yield outside(f"    {count(len(names), noun)}: {'; '.join(listed)}{more}", "dim")
+        yield outside(f"    {count(len(names), noun)}: {'; '.join(listed)}{more}")
     if len(reasons) > len(shown):
-        yield Text(f"  {count(len(reasons) - len(shown), 'more reason')}; -v shows them", "dim")
+        yield Text(f"  {count(len(reasons) - len(shown), 'more reason')}; -v shows them")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TextIO
 
 from llem_sweep.cli.escape import printable
-from llem_sweep.cli.wording import progress_counts, progress_times
+from llem_sweep.cli.wording import phase_name, progress_counts, progress_energy, progress_times
 from llem_sweep.clock import Clock
 from llem_sweep.execution.progress import FailureNote, Progress, WorkerState
 
@@ -14,7 +15,7 @@ HEARTBEAT_S = 30.0
 
 class PlainView:
     """Writes every message, a line whenever an experiment is done or has failed, and a sign of life every
-    ``HEARTBEAT_S`` seconds.
+    ``HEARTBEAT_S`` seconds, with what the workers are at.
 
     With ``verbose`` also a line for every experiment that a worker begins.
     """
@@ -39,7 +40,9 @@ class PlainView:
         changed = (progress.done, progress.failed) != self._settled
         self._settled = (progress.done, progress.failed)
         if changed or self._clock.monotonic() - self._spoke_s >= HEARTBEAT_S:
-            self._line(f"{progress_counts(progress)}; {progress_times(progress)}")
+            at_work = None if changed else _at_work(progress.workers)
+            parts = (progress_counts(progress), progress_times(progress), progress_energy(progress), at_work)
+            self._line("; ".join(part for part in parts if part))
 
     def close(self) -> None:
         self._stream.flush()
@@ -74,6 +77,12 @@ class QuietView:
 
     def close(self) -> None:
         self._stream.flush()
+
+
+def _at_work(workers: tuple[WorkerState, ...]) -> str:
+    """How many workers are in each phase, for example ``workers: 1 load, 3 measure``."""
+    phases = Counter(phase_name(worker) for worker in workers)
+    return "workers: " + ", ".join(f"{number} {phase}" for phase, number in phases.items()) if phases else ""
 
 
 def _why(note: FailureNote) -> str:

@@ -9,6 +9,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from llem_sweep.cli.colours import BAD, DOUBT, GOOD, HEADER
 from llem_sweep.cli.escape import outside
 from llem_sweep.cli.listing import refused_experiments, skipped_points
 from llem_sweep.cli.wording import UNKNOWN, count, duration, energy, gigabytes, short_model
@@ -49,7 +50,7 @@ def dry_run_report(dry: DryRun, *, verbose: bool = False) -> Iterator[Renderable
     yield outside(headline(dry), "bold")
     yield Text("Nothing was started, and nothing written.")
     for warning in dry.plan.warnings:
-        yield outside(f"warning: {warning}", "yellow")
+        yield outside(f"warning: {warning}", DOUBT)
     yield Text()
     yield from _cluster(dry.cluster)
     if dry.forecast is not None:
@@ -78,7 +79,7 @@ def _cluster(cluster: ClusterShape) -> Iterator[Text]:
     gpus = sum(node.gpus for node in cluster.nodes)
     kind = "simulated GPU" if cluster.simulated else "GPU"
     where = "in this process" if cluster.inline else f"on {count(len(cluster.nodes), 'node')}"
-    yield Text(f"{count(gpus, kind)} {where}", "bold yellow" if cluster.simulated or not gpus else "bold")
+    yield Text(f"{count(gpus, kind)} {where}", f"bold {DOUBT}" if cluster.simulated or not gpus else "bold")
     for node in cluster.nodes:
         yield outside(f"  {node.name}: {_offer(node, simulated=cluster.simulated)}")
 
@@ -108,7 +109,7 @@ def _offer(node: NodeShape, *, simulated: bool) -> str:
 
 def _experiments(lines: Sequence[_Line], verbose: bool) -> Table:
     cut = not verbose and len(lines) > HEAD + TAIL
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=HEADER)
     table.add_column("order", justify="right")
     table.add_column("model", overflow="fold")
     table.add_column("experiment", overflow="fold")
@@ -119,7 +120,7 @@ def _experiments(lines: Sequence[_Line], verbose: bool) -> Table:
     for line in lines[:HEAD] if cut else lines:
         table.add_row(*_cells(line, told))
     if cut:
-        table.add_row("…", "", Text(f"{len(lines) - HEAD - TAIL:,} more; -v shows them", "dim"))
+        table.add_row("…", "", Text(f"{len(lines) - HEAD - TAIL:,} more; -v shows them"))
         for line in lines[-TAIL:]:
             table.add_row(*_cells(line, told))
     return table
@@ -132,7 +133,7 @@ def _cells(line: _Line, told: bool) -> tuple[RenderableType, ...]:
         outside(point(_other_fields(line.experiment))),
         str(line.experiment.cycle),
         *([gigabytes(line.least.total if line.least is not None else None)] if told else []),
-        Text("runs", "green") if line.refused is None else Text("refused", "red"),
+        Text("runs", GOOD) if line.refused is None else Text("refused", BAD),
     )
 
 

@@ -1,21 +1,24 @@
-"""A finished sweep as printed: one row an experiment, then what went wrong, and the energy of every board."""
+"""A finished sweep as printed: one row a configuration, then what went wrong, and the energy of every board."""
 
 from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from llem_sweep.cli.colours import BAD, DOUBT, HEADER
 from llem_sweep.cli.escape import outside
 from llem_sweep.cli.listing import refused_experiments, skipped_points
-from llem_sweep.cli.wording import UNKNOWN, count, duration, energy, percent, short_model, significant
+from llem_sweep.cli.render_points import Name, Row, configuration_tables, marks_in_words, marks_of
+from llem_sweep.cli.wording import UNKNOWN, count, duration, energy, percent, short_model
 from llem_sweep.plan.values import point
+from llem_sweep.report.points import CONFIG, kind_of
 from llem_sweep.store.uri import inside
 
 if TYPE_CHECKING:
@@ -26,55 +29,55 @@ if TYPE_CHECKING:
 
 WIDE = 110
 """Columns of a terminal from which tables are laid out generously."""
-HEAD, TAIL = 40, 10
-"""Experiments shown of a longer table, from its start and its end."""
 FAILURES_SHOWN = 10
+PENDING_SHOWN = 10
 MESSAGE_LINES = 4
 _LEGEND = """\
 Tokens are output tokens; adjusted is the energy without the boards' idle power.
-± bounds the energy at 95 % coverage; the boards' own gain error comes on top."""
+± bounds the figure before it at 95 % coverage, of several cycles with their
+spread; the boards' own gain error comes on top."""
 _NO_MEASUREMENT = {
     "simulated": "on SIMULATED boards",
     "synthetic": "on the SYNTHETIC backend, which computes nothing",
     "off-board": "computed OFF the board that was metered",
 }
 
-Row = Mapping[str, Any]
-"""A row of the summary table by column name."""
-
 
 def summary_report(result: SweepResult, width: int, *, verbose: bool = False) -> Iterator[RenderableType]:
-    """Everything worth saying about ``result`` on a terminal ``width`` wide; the folder's path comes last.
+    """Everything worth saying about ``result`` on a terminal ``width`` wide; its paths come last.
 
     Long tables are cut in the middle, and say so, unless ``verbose``.
     """
     rows: list[Row] = result.table.to_pylist()
     yield Text()
     yield from _reservations(rows)
-    yield Text(_LEGEND, "dim")
-    yield experiment_table(rows, wide=width >= WIDE, verbose=verbose)
+    name = _namer(rows)
+    if any(row["status"] == "completed" for row in rows):
+        yield Text(_LEGEND)
+        yield from configuration_tables(rows, name, wide=width >= WIDE, verbose=verbose)
     yield from _failures([row for row in rows if row["status"] == "failed"], result.place, verbose)
     yield from refused_experiments(result.refused, verbose=verbose)
     yield from skipped_points(result.skipped, verbose=verbose)
+    yield from _pending([row for row in rows if row["status"] == "pending"], name, verbose)
     if result.boards:
         yield Text("\nEnergy of each board over all measured windows", "bold")
         yield board_table(result.boards, wide=width >= WIDE)
     yield from _doubts(rows)
     for warning in result.warnings:
-        yield outside(f"warning: {warning}", "yellow")
+        yield outside(f"warning: {warning}", DOUBT)
     yield Text()
     yield headline(result)
     if result.efficiency is not None:
         yield _efficiency(result.efficiency)
     yield from _publishable(rows, result)
     if result.failed:
-        yield Text("Failed experiments stay so on --resume; remove one's folder to run it again.", "dim")
+        yield Text("Failed experiments stay so on --resume; remove one's folder to run it again.")
     if result.interrupted:
         yield outside(f"Run the rest with: llem-sweep --resume {shlex.quote(result.place)}")
     if result.figures is not None:
         yield from _figures(result.figures)
     if result.report is not None:
-        yield outside(f"Report: {inside(result.uri, result.report.name) if result.uri else result.report}")
+        yield outside(f"report: {inside(result.uri, result.report.name) if result.uri else result.report}")
     yield outside(result.place)
 
 
@@ -92,7 +95,7 @@ def _publishable(rows: Sequence[Row], result: SweepResult) -> Iterator[Text]:
         yield Text(f"{verdicts.count(True):,} of {count(len(verdicts), 'result')} publishable")
     if result.unpublishable:
         number = count(len(result.unpublishable), "result")
-        yield Text(f"{number} not publishable, as required; llem-sweep verify says why:", "bold red")
+        yield Text(f"{number} not publishable, as required; llem-sweep verify says why:", f"bold {BAD}")
         yield from (outside(f"  {name}") for name in result.unpublishable)
 
 
@@ -118,29 +121,9 @@ def headline(result: SweepResult) -> Text:
     return Text(("Interrupted: " if result.interrupted else "") + ", ".join(parts), "bold")
 
 
-def experiment_table(rows: Sequence[Row], *, wide: bool, verbose: bool = False) -> Table:
-    """One line an experiment, in the order of the plan. Unknown is an en dash."""
-    cut = not verbose and len(rows) > HEAD + TAIL
-    several_models = len({row["model"] for row in rows}) > 1
-    several_cycles = any(row["cycle"] > 1 for row in rows)
-    table = Table(box=None, pad_edge=False, padding=(0, 2 if wide else 1, 0, 0), header_style="dim")
-    table.add_column("experiment", overflow="fold", min_width=16)
-    for header in ("tokens/s", "J/token", "energy", "±", "adjusted"):
-        table.add_column(header, justify="right", no_wrap=True)
-    table.add_column("warnings" if wide else "warn", justify="left" if verbose else "right", overflow="fold")
-    table.add_column("status", overflow="fold")
-    for row in rows[:HEAD] if cut else rows:
-        table.add_row(_name(row, several_models, several_cycles), *_cells(row, verbose))
-    if cut:
-        table.add_row(Text(f"… {len(rows) - HEAD - TAIL:,} more; -v shows them", "dim"))
-        for row in rows[-TAIL:]:
-            table.add_row(_name(row, several_models, several_cycles), *_cells(row, verbose))
-    return table
-
-
 def board_table(boards: Sequence[BoardEnergy], *, wide: bool) -> Table:
     """One line a board, by node and UUID."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=HEADER)
     table.add_column("node", overflow="fold")
     table.add_column("board", overflow="fold")
     if wide:
@@ -148,7 +131,7 @@ def board_table(boards: Sequence[BoardEnergy], *, wide: bool) -> Table:
     table.add_column("experiments", justify="right")
     table.add_column("energy", justify="right", no_wrap=True)
     for board in boards:
-        marks = _marks(board.measured_on, simulated=board.simulated)
+        marks = marks_in_words(board.measured_on, simulated=board.simulated)
         named = (
             board.name
             if "simulated" in board.name.lower() and marks == "simulated"
@@ -170,72 +153,69 @@ def _reservations(rows: Sequence[Row]) -> Iterator[Text]:
     """What of the table is no measurement, in words."""
     completed = [row for row in rows if row["status"] == "completed"]
     for kind, words in _NO_MEASUREMENT.items():
-        number = sum(1 for row in completed if kind in _row_marks(row))
+        number = sum(1 for row in completed if kind in marks_of(kind_of(row)))
         if number:
             which = (
                 "All numbers were made" if number == len(completed) else f"{count(number, 'experiment')} ran"
             )
-            yield Text(f"{which} {words}: no measurement", "bold yellow")
+            yield Text(f"{which} {words}: no measurement", f"bold {DOUBT}")
 
 
-def _name(row: Row, several_models: bool, several_cycles: bool) -> Text:
-    varied = {
-        name.removeprefix("config."): value
+def _namer(rows: Sequence[Row]) -> Name:
+    """Names configurations so that no two are called the same."""
+    models = {row["model"] for row in rows}
+    ambiguous = len({short_model(model) for model in models}) < len(models)
+
+    def name(row: Row) -> str:
+        model = row["model"] if ambiguous else short_model(row["model"])
+        varied = _varied(row)
+        parts = [model] if len(models) > 1 or not varied else []
+        return " ".join([*parts, point(varied)] if varied else parts)
+
+    return name
+
+
+def _varied(row: Row) -> dict[str, object]:
+    return {
+        name.removeprefix(CONFIG): value
         for name, value in row.items()
-        if name.startswith("config.") and value is not None
+        if name.startswith(CONFIG) and value is not None
     }
-    parts = [short_model(row["model"])] if several_models or not varied else []
-    parts += [point(varied)] if varied else []
-    parts += [f"cycle={row['cycle']}"] if several_cycles else []
-    return outside(" ".join(parts))
 
 
-def _cells(row: Row, verbose: bool) -> list[RenderableType]:
-    warnings = row["warnings"] or []
-    listed = ", ".join(warnings) if verbose else str(len(warnings) or "")
-    return [
-        significant(row["avg_tokens_per_second"]),
-        significant(row["avg_energy_per_token_j"]),
-        energy(row["total_energy_j"]),
-        percent(row["energy_uncertainty_j"], row["total_energy_j"]),
-        energy(row["energy_adjusted_j"]),
-        outside(listed, "yellow"),
-        _status(row),
-    ]
-
-
-def _status(row: Row) -> Text:
-    if row["status"] == "completed":
-        marks = _row_marks(row)
-        return Text(marks, "green" if marks == "measured" else "yellow")
-    return Text(row["status"], "red" if row["status"] == "failed" else "dim")
-
-
-def _row_marks(row: Row) -> str:
-    return _marks(row["measured_on"], simulated=bool(row["simulated"]))
-
-
-def _marks(measured_on: str, *, simulated: bool) -> str:
-    """How far a number is a measurement, in words."""
-    kind = "measured" if measured_on == "board" else measured_on
-    return f"{kind}, simulated" if simulated and kind != "simulated" else kind
+def _pending(waiting: Sequence[Row], name: Name, verbose: bool) -> Iterator[Text]:
+    if not waiting:
+        return
+    cycles: dict[str, list[int]] = {}
+    for row in waiting:
+        cycles.setdefault(name(row), []).append(row["cycle"])
+    yield Text("\nNot run yet", "bold")
+    shown = list(cycles.items()) if verbose else list(cycles.items())[:PENDING_SHOWN]
+    several = any(numbers != [1] for numbers in cycles.values())
+    for each, numbers in shown:
+        which = f" ({'cycle' if len(numbers) == 1 else 'cycles'} {', '.join(map(str, numbers))})"
+        yield outside(f"  {each}{which if several else ''}")
+    if len(cycles) > len(shown):
+        yield Text(f"  {len(cycles) - len(shown):,} more; -v shows them")
 
 
 def _failures(failed: Sequence[Row], place: str, verbose: bool) -> Iterator[RenderableType]:
     if not failed:
         return
-    yield Text("\nFailed", "bold red")
+    yield Text("\nFailed", f"bold {BAD}")
     shown = failed if verbose else failed[:FAILURES_SHOWN]
     for row in shown:
         stage, kind = row["failure_stage"] or "unknown stage", row["failure_kind"] or "unknown"
-        yield Text.assemble("  ", _name(row, True, row["cycle"] > 1), f": {stage}, {kind}")
+        cycle = f" cycle={row['cycle']}" if row["cycle"] > 1 else ""
+        parts = [short_model(row["model"]), point(_varied(row))]
+        yield outside(f"  {' '.join(filter(None, parts))}{cycle}: {stage}, {kind}")
         lines = (row["failure_message"] or "no message").strip().splitlines() or ["no message"]
         for line in lines if verbose else lines[:MESSAGE_LINES]:
             yield outside(f"    {line}")
         if row["folder"]:
-            yield outside(f"    {inside(place, row['folder'], 'failure.json')}", "dim")
+            yield outside(f"    {inside(place, row['folder'], 'failure.json')}")
     if len(failed) > len(shown):
-        yield Text(f"  {len(failed) - len(shown):,} more failed; -v shows them", "dim")
+        yield Text(f"  {len(failed) - len(shown):,} more failed; -v shows them")
 
 
 def _doubts(rows: Sequence[Row]) -> Iterator[RenderableType]:
@@ -246,7 +226,7 @@ def _doubts(rows: Sequence[Row]) -> Iterator[RenderableType]:
     if not numbers:
         return
     remedies = {code.value: remedy for code, remedy in REMEDIES.items()}
-    yield Text("\nWarnings", "bold yellow")
+    yield Text("\nWarnings", f"bold {DOUBT}")
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(justify="right")
     table.add_column(no_wrap=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import RenderableType
 from rich.text import Text
 
+from llem_sweep.cli.colours import BAD, DOUBT, GOOD
 from llem_sweep.cli.escape import outside
 from llem_sweep.cli.wording import count
 
@@ -34,20 +35,20 @@ def verify_report(report: VerifyReport, *, verbose: bool = False) -> Iterator[Re
     if thinned:
         parts.append(f"{thinned:,} thinned, so that nothing can be computed again")
     parts.append(f"{len(report.results) - unpublishable:,} publishable")
-    yield Text("\n" + "; ".join(parts), "bold red" if contradicted else "bold")
+    yield Text("\n" + "; ".join(parts), f"bold {BAD}" if contradicted else "bold")
 
 
 def _result(each: Verified, *, verbose: bool) -> Iterator[RenderableType]:
     verification = each.verification
     yield outside(str(each.folder), "bold")
-    yield from _listed("contradicted", verification.problems, "red", verbose=verbose)
+    yield from _listed("contradicted", verification.problems, BAD, verbose=verbose)
     if not verification.problems:
         agrees = "every number agrees" if verification.recomputed else "not computed again"
-        yield Text(f"  {agrees}", "green" if verification.recomputed else "yellow")
+        yield Text(f"  {agrees}", GOOD if verification.recomputed else DOUBT)
         because = verification.verdict.because
-        yield from _listed("not publishable", because, "yellow", verbose=verbose)
+        yield from _listed("not publishable", because, DOUBT, verbose=verbose)
         if verification.verdict.publishable:
-            yield Text("  publishable", "green")
+            yield Text("  publishable", GOOD)
 
 
 def _listed(heading: str, lines: tuple[str, ...], style: str, *, verbose: bool) -> Iterator[RenderableType]:
@@ -55,4 +56,4 @@ def _listed(heading: str, lines: tuple[str, ...], style: str, *, verbose: bool) 
     for line in shown:
         yield outside(f"  {heading}: {line}", style)
     if len(lines) > len(shown):
-        yield Text(f"  {len(lines) - len(shown):,} more; -v shows them", "dim")
+        yield Text(f"  {len(lines) - len(shown):,} more; -v shows them")

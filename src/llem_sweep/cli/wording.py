@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from llem_sweep.execution.progress import Progress
+from llem_sweep.execution.progress import STARTING, Progress, WorkerState
+from llem_sweep.phases import Phase
 
 UNKNOWN = "–"
+_PHASES = {Phase.CONTEXT: "baseline", Phase.PREFILL: "measure", Phase.DECODE: "measure"}
+"""Of the phases that have another name for people: idle power with the model resident is a baseline as well."""
 
 
 def energy(energy_j: float | None) -> str:
@@ -72,13 +75,25 @@ def progress_counts(progress: Progress) -> str:
 
 
 def progress_times(progress: Progress) -> str:
-    """Time spent and left, and the energy so far."""
+    """Time spent and left; ``roughly`` until anything has completed that corrects the forecast."""
     parts = [f"{duration(progress.elapsed_s)} so far"]
     if progress.remaining_s is not None and progress.done + progress.failed < progress.total:
-        parts.append(f"about {duration(progress.remaining_s)} left")
-    if progress.energy_j is not None:
-        parts.append(energy(progress.energy_j))
+        how = "about" if progress.learnt else "roughly"
+        parts.append(f"{how} {duration(progress.remaining_s)} left")
     return ", ".join(parts)
+
+
+def progress_energy(progress: Progress) -> str | None:
+    """The energy so far, what it counts, and whether it is simulated; None before any is known."""
+    if progress.energy_j is None:
+        return None
+    kind = "simulated" if progress.energy_simulated else "measured"
+    return f"{energy(progress.energy_j)} in {count(progress.energy_windows, f'{kind} window')}"
+
+
+def phase_name(worker: WorkerState) -> str:
+    """What a worker is at: starting, idle, baseline, load, warm-up, settle, measure or cool."""
+    return STARTING if worker.board == STARTING else _PHASES.get(worker.phase, worker.phase.value)
 
 
 def short_model(model: str) -> str:

@@ -45,7 +45,9 @@ class HubDataset(ConfigModel):
     """A dataset from the Hugging Face Hub, which needs the ``datasets`` extra, or ``builtin``."""
 
     name: str = Field(min_length=1)
+    """Its name on the Hub, or ``builtin``."""
     split: str = "train"
+    """Of a data set on the Hub."""
     column: str | None = None
     """Column that holds the prompt; by default the first of prompt, text, question, instruction."""
     chat_template: bool = False

@@ -33,14 +33,19 @@ class DecoderConfig(ConfigModel):
     preset: Annotated[Literal["deterministic", "standard", "creative", "factual"] | None, Unhashed()] = None
     """A named set of the fields below; keys given beside it win."""
     temperature: float = Field(default=1.0, ge=0.0, le=2.0)
+    """What logits are divided by before sampling; 0 is greedy decoding."""
     do_sample: bool = True
     """False is greedy decoding (or plain beam search); temperature 0 implies it."""
     top_k: int = Field(default=50, ge=0)
     """0 switches it off."""
     top_p: float = Field(default=1.0, ge=0.0, le=1.0)
+    """Sample among the likeliest tokens that have this much probability together; 1 switches it off."""
     repetition_penalty: float = Field(default=1.0, ge=0.1, le=10.0)
+    """Above 1 makes tokens that were there less likely; 1 switches it off."""
     min_p: float | None = Field(default=None, ge=0.0, le=1.0)
+    """Leave out tokens less likely than this share of the likeliest one's probability."""
     min_new_tokens: int | None = Field(default=None, ge=1)
+    """Fewest tokens of an answer."""
 
     @model_validator(mode="before")
     @classmethod
@@ -61,6 +66,7 @@ class WarmupConfig(ConfigModel):
     """Passes before the measured window, in the shapes and settings of the run."""
 
     enabled: bool = True
+    """Whether anything is run before the window; without it results carry a warning."""
     n_warmup: int = Field(default=5, ge=0)
     """Batches run before measuring."""
     thermal_floor_seconds: float = Field(default=60.0, ge=0.0, le=3600.0)
@@ -72,6 +78,7 @@ class WarmupConfig(ConfigModel):
     convergence_detection: bool = False
     """Go on until the latency's coefficient of variation falls below ``cv_threshold``."""
     cv_threshold: float = Field(default=0.05, gt=0.0, le=1.0)
+    """Of the latest ``window_size`` latencies."""
     max_prompts: int = Field(default=20, ge=1)
     """Most warm-up batches with convergence detection."""
     window_size: int = Field(default=5, ge=2)
@@ -84,6 +91,7 @@ class BaselineConfig(ConfigModel):
     """Idle power of the board."""
 
     enabled: bool = True
+    """Whether idle power is taken; without it there is no energy above idle."""
     duration_seconds: float = Field(default=30.0, ge=0.5, le=600.0)
     """Below 10 s results carry a warning."""
     subtract: Literal["context", "cold"] = "context"
@@ -130,6 +138,7 @@ class ExperimentConfig(ConfigModel):
     model: str = Field(min_length=1)
     """Hub id, or a local folder starting with ``./``, ``../`` or ``/`` (relative to the YAML file)."""
     backend: str = "pytorch"
+    """What computes: pytorch, synthetic (which computes nothing), or that of a plug-in."""
     weights: Literal["pretrained", "random"] = "pretrained"
     """random builds the architecture from its config alone, with ``random_seed``."""
     gpus: int = Field(default=1, ge=0, le=64)
@@ -150,8 +159,11 @@ class ExperimentConfig(ConfigModel):
     scale for each block of 128 × 128), the rest is bf16; needs boards of compute capability 8.9 or more, the
     package kernels, and ``--allow-remote-code``."""
     random_seed: int = Field(default=42, ge=0, le=2**64 - 1)
+    """Seed of random weights, of sampling, and of the order ``shuffled``."""
     max_input_tokens: int = Field(default=512, ge=1)
+    """Longest prompt; a longer one is cut."""
     max_output_tokens: int = Field(default=128, ge=1)
+    """Most tokens of an answer."""
     decoder: DecoderConfig = DecoderConfig()
     warmup: WarmupConfig = WarmupConfig()
     baseline: BaselineConfig = BaselineConfig()

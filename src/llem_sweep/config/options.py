@@ -42,6 +42,7 @@ class PyTorchOptions(GangOptions):
     """auto is the assigned GPU (an error where torch can't see it); cpu computes on the CPU while the assigned
     GPU is still metered, with a warning."""
     batch_size: int = Field(default=1, ge=1)
+    """Requests in a batch."""
     batching: Literal["static", "sorted", "continuous"] = "static"
     """How requests are put into batches: ``static`` in their order; ``sorted`` by the length of their prompts, the
     longest first, so that less is padded; ``continuous`` all at once, each joining the passes as others end."""
@@ -69,6 +70,7 @@ class PyTorchOptions(GangOptions):
     bnb_4bit_use_double_quant: bool = False
     """Quantise the scales of 4-bit weights as well."""
     use_cache: bool = True
+    """Whether keys and values are kept from pass to pass."""
     cache_implementation: CacheImplementation | None = None
     """The key-value cache, by transformers' name for it. None grows with the answer; ``static`` has room for the
     longest prompt and answer from the start; ``offloaded`` and ``offloaded_static`` keep all layers but the one
@@ -79,9 +81,13 @@ class PyTorchOptions(GangOptions):
     layer's keys and one for its values, found in the prompts; ``int4`` and ``int2`` have a scale and an offset for
     64 values each (the ``quanto`` extra), and the latest tokens of an answer, up to 127, stay as they are."""
     num_beams: int = Field(default=1, ge=1)
+    """Beams of a beam search; 1 is none."""
     early_stopping: bool = False
+    """End a beam search when there are as many answers as beams."""
     length_penalty: float = 1.0
+    """Above 0 favours longer answers of a beam search, below 0 shorter ones."""
     no_repeat_ngram_size: int = Field(default=0, ge=0)
+    """Length of sequences of tokens that may occur only once; 0 switches it off."""
     prompt_lookup_num_tokens: int | None = Field(default=None, ge=1)
     """Tokens guessed at a time from the prompt's own text, which one pass of the model then checks (prompt-lookup
     decoding); needs ``batch_size`` 1 and a cache that can be shortened."""
@@ -250,11 +256,14 @@ class SyntheticOptions(GangOptions):
     fetch_seconds: float = Field(default=0.0, ge=0.0)
     """Length of a fetch of the model onto a node, where the sweep fetches ahead of need."""
     load_seconds: float = Field(default=0.0, ge=0.0)
+    """Length of loading a model."""
     run_seconds: float = Field(default=0.0, ge=0.0)
     """Length of the whole measured run, shared evenly by its batches; of several processes, each one's."""
     output_tokens: int | None = Field(default=None, ge=1)
     """Output tokens per request; by default ``max_output_tokens``."""
     fail_at: Literal["fetch", "load", "run", "oom", "hang", "die"] | None = None
+    """Where an attempt fails: by an error while fetching, loading or running, for want of memory (oom),
+    by never returning (hang), or by ending its process (die)."""
     fail_times: int | None = Field(default=None, ge=1)
     """Fail only this many attempts, then succeed; by default every attempt."""
 

@@ -70,6 +70,19 @@ class Assignments:
         """Whether any task is still to be begun."""
         return bool(len(self._schedule) or self._pausing)
 
+    def to_come(self) -> dict[Need, list[Task]]:
+        """Tasks that are still to be begun, by what they need; those that keep a gap first."""
+        found: dict[Need, list[Task]] = {}
+        for task in self._pausing.values():
+            found.setdefault(need_of(task.experiment.config), []).append(task)
+        for need, tasks in self._schedule.tasks().items():
+            found.setdefault(need, []).extend(tasks)
+        return found
+
+    def loaded(self, worker: str) -> str | None:
+        """Load key of what a worker has loaded, or is loading; None for nothing."""
+        return self._loaded.get(worker)
+
     def running(self) -> Mapping[str, PlannedExperiment]:
         """The experiment on each worker that has one."""
         return {worker: flight.task.experiment for worker, flight in self.flights.items()}

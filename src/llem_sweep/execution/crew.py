@@ -69,6 +69,11 @@ class Crew:
         """The workers of a node."""
         return [post.seat.worker for post in self.fleet.on(node)]
 
+    def seats(self, node: str, need: Need) -> int:
+        """Workers for ``need`` that ``node`` has room for at a time, when nobody else is there."""
+        share = self.fleet.share(node, need)
+        return 0 if share is None else 1 if self._exclusive else self.fleet.room(node, share)
+
     def idle_since_s(self, worker: str) -> float:
         """Since when an idle worker has been idle."""
         return self.fleet.posts[worker].since_s

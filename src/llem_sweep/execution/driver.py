@@ -22,11 +22,13 @@ from llem_sweep.execution.interrupts import Interrupts
 from llem_sweep.execution.ledger import Ending, Landed, Ledger, Sink, described
 from llem_sweep.execution.limits import overdue
 from llem_sweep.execution.nodes import Nodes
+from llem_sweep.execution.outlook import Outlook
 from llem_sweep.execution.pool import Draining, Event, Finished, Joined, Left, Lost, Ready, Unfit, WorkerPool
 from llem_sweep.execution.prefetch import FetchEnded, FetchKey
 from llem_sweep.execution.scheduling.schedule import Schedule, Task
 from llem_sweep.execution.tally import Tally
 from llem_sweep.harness.derived import with_neighbours
+from llem_sweep.plan.forecast import boards_at_work
 from llem_sweep.plan.need import Need, need_of
 from llem_sweep.plan.types import ClusterShape
 from llem_sweep.results.outcome import Completed, Failed, FailureKind, Outcome, Stage
@@ -47,6 +49,8 @@ class Orders(NamedTuple):
     """What to fetch ahead of need; nothing without it."""
     baseline_s: Callable[[Need], float] = lambda need: 0.0
     """Length of the cold baseline of workers for a need."""
+    watched: bool = False
+    """Keep up a forecast of the time left, for somebody who watches."""
 
 
 class Driver:
@@ -82,6 +86,7 @@ class Driver:
             baseline_s=orders.baseline_s,
         )
         self._assignments = Assignments(schedule, crew, nodes, execution, clock)
+        self._outlook = Outlook(schedule, self._assignments, crew, execution, clock)
         self._ledger = Ledger(
             schedule,
             sink,
@@ -93,6 +98,8 @@ class Driver:
         self._fetching = Fetching(orders.fetch_key, pool, nodes, sink, clock)
         self._unsettled: list[Landed] = []
         """Completed in this step; their workers have their next tasks first."""
+        self._needs = frozenset(schedule.waiting())
+        """Of all that this run may begin."""
         self._checked_s = float("-inf")
 
     def run(self) -> Ending:
@@ -131,7 +138,14 @@ class Driver:
 
     def _show(self, *, last: bool = False) -> None:
         if last or self._tally.due:
-            self._tally.show(self._pool.states(), self._assignments.running(), self._stopping)
+            left_s = self._outlook.left_s() if self._orders.watched else None
+            running = self._assignments.running()
+            boards = self._boards_at_work
+            self._tally.show(self._pool.states(), running, self._stopping, remaining_s=left_s, boards=boards)
+
+    def _boards_at_work(self) -> int:
+        """How many boards the sweep can have at work at once, on the nodes that there are now."""
+        return boards_at_work(self._needs, ClusterShape(self._crew.fleet.nodes), self._execution)
 
     def _occupy(self) -> None:
         """Give work to whoever is free, workers that have to be brought up for it included."""
@@ -212,11 +226,10 @@ class Driver:
         if self._orders.require_publishable:
             self._settle(flight, worker, outcome)
         else:
-            took_s = self._clock.monotonic() - flight.since_s
-            self._unsettled.append(Landed(flight.task, worker, outcome, took_s))
+            self._unsettled.append(Landed(flight.task, worker, outcome))
 
     def _settle(self, flight: Flight, worker: str, outcome: Outcome) -> None:
-        self._ledger.settle(flight.task, worker, outcome, self._clock.monotonic() - flight.since_s)
+        self._ledger.settle(flight.task, worker, outcome)
 
     def _lose(self, worker: str, failure: Failed) -> None:
         """A worker is gone, and whatever it ran has to be run again."""
@@ -224,7 +237,7 @@ class Driver:
         self._tally.message(f"{worker} was lost: {failure.message}")
         if worker in self._assignments.flights:
             flight, _ = self._assignments.land(worker)
-            self._ledger.lost(flight.task, worker, failure, self._clock.monotonic() - flight.since_s)
+            self._ledger.lost(flight.task, worker, failure)
         self._assignments.forget(worker)
         self._crew.lost(worker, failure)
 

@@ -107,6 +107,10 @@ class Fleet:
         """Part of ``node`` that no worker has."""
         return self._nodes[node].free
 
+    def room(self, node: str, share: Fraction) -> int:
+        """How often ``share`` fits into what of ``node`` is in service."""
+        return int((1 - self._nodes[node].out_of_service) / share)
+
     def on(self, node: str) -> Iterator[Post]:
         """The workers on ``node``."""
         return (post for post in self.posts.values() if post.seat.node == node)

@@ -16,7 +16,7 @@ from llem_sweep.device.nvml import list_boards
 from llem_sweep.errors import ClusterError
 from llem_sweep.execution.pool import Event, Finished, Ready, Seat, Unfit
 from llem_sweep.execution.prefetch import FetchOrder
-from llem_sweep.execution.progress import WorkerState
+from llem_sweep.execution.progress import SweepView, WorkerState
 from llem_sweep.execution.worker import Worker, WorkerSpec, device_environment_restored
 from llem_sweep.plan.need import Need
 from llem_sweep.plan.types import ClusterShape, ModelFacts, NodeShape, PlannedExperiment
@@ -47,6 +47,10 @@ class InlineCluster:
             self._pool.close()
         self._pool = InlinePool(self._clock, simulated=self._simulate_gpus is not None)
         return self._pool
+
+    @property
+    def watchers(self) -> Sequence[SweepView]:
+        return ()
 
     def describe(self, config: ExperimentConfig) -> Mapping[str, ModelFacts]:
         return {}

@@ -58,8 +58,6 @@ class Landed(NamedTuple):
     task: Task
     worker: str
     outcome: Completed
-    took_s: float
-    """On its worker."""
 
 
 class Ledger:
@@ -87,10 +85,10 @@ class Ledger:
         self.stop: Ending | None = None
         """Why nothing more is to be begun."""
 
-    def settle(self, task: Task, worker: str, outcome: Outcome, took_s: float) -> None:
-        """``task`` is done with, after ``took_s`` seconds on ``worker``."""
+    def settle(self, task: Task, worker: str, outcome: Outcome) -> None:
+        """``task``, which ``worker`` had, is done with."""
         kept = self._sink.commit(task.experiment, task.attempt, outcome, final=True, worker=worker)
-        self._count(task, kept, took_s)
+        self._count(task, kept)
 
     def settle_all(self, completed: Sequence[Landed]) -> None:
         """These tasks are done with, all at once."""
@@ -101,10 +99,10 @@ class Ledger:
             ]
         )
         for each, outcome in zip(completed, kept, strict=True):
-            self._count(each.task, outcome, each.took_s)
+            self._count(each.task, outcome)
 
-    def _count(self, task: Task, kept: Outcome, took_s: float) -> None:
-        self._tally.settled(task.experiment, kept, took_s)
+    def _count(self, task: Task, kept: Outcome) -> None:
+        self._tally.settled(task.experiment, kept)
         if isinstance(kept, Completed):
             self._require(task, kept)
         elif kept.kind is FailureKind.OUT_OF_MEMORY and self._execution.prune_out_of_memory:
@@ -114,13 +112,13 @@ class Ledger:
             self.stop = Ending.FAILING
             self._tally.message(f"stopping early: {self._fail_fast.because}")
 
-    def lost(self, task: Task, worker: str, failure: Failed, took_s: float) -> None:
+    def lost(self, task: Task, worker: str, failure: Failed) -> None:
         """``task`` was lost with its worker: it is tried again if its budget allows."""
         experiment_id = task.experiment.experiment_id
         if self._retries.allows(experiment_id, failure):
             self._again(task, worker, failure)
         else:
-            self.settle(task, worker, self._retries.in_words(experiment_id, failure), took_s)
+            self.settle(task, worker, self._retries.in_words(experiment_id, failure))
 
     def spoiled(self, task: Task, worker: str, outcome: Completed) -> bool:
         """Whether ``outcome`` was spoiled from outside and ``task`` is tried again for it."""
@@ -133,7 +131,7 @@ class Ledger:
     def give_up(self, which: Callable[[Task], bool], failure: Failed) -> None:
         """Settle waiting tasks that are never to be begun."""
         for task in self._schedule.remove(which):
-            self.settle(task, "", failure, 0.0)
+            self.settle(task, "", failure)
 
     def _contamination(self, outcome: Completed) -> Failed | None:
         if self._execution.on_contamination == "keep":
@@ -151,6 +149,7 @@ class Ledger:
         experiment = task.experiment
         self._sink.commit(experiment, task.attempt, failure, final=False, worker=worker)
         self._retries.note(experiment.experiment_id, failure)
+        self._tally.retried += 1
         self._sink.journal("retry", **described(task, worker))
         self._schedule.put_back(Task(experiment, self._retries.attempt(experiment.experiment_id)))
 

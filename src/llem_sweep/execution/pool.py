@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.execution.prefetch import FetchEnded, FetchOrder
-from llem_sweep.execution.progress import WorkerState
+from llem_sweep.execution.progress import SweepView, WorkerState
 from llem_sweep.execution.worker import WorkerReport
 from llem_sweep.plan.need import Need
 from llem_sweep.plan.types import ClusterShape, ModelFacts, NodeShape, PlannedExperiment
@@ -130,6 +130,10 @@ class Cluster(Protocol):
 
     def pool(self) -> WorkerPool:
         """A pool without workers; those of an earlier one are ended first. Its nodes are those of ``shape``."""
+
+    @property
+    def watchers(self) -> Sequence[SweepView]:
+        """Those of the cluster's own who want to be told of the sweep."""
 
     def describe(self, config: ExperimentConfig) -> Mapping[str, ModelFacts]:
         """What each node besides the driver's own knows of a model, by the node's name."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
 from llem_sweep.phases import Phase
+
+STARTING = "starting"
+"""Stands for the board of a worker that hasn't been heard of yet."""
 
 
 class WorkerState(NamedTuple):
@@ -13,7 +17,7 @@ class WorkerState(NamedTuple):
     name: str
     """For example ``node7/gpu0``."""
     board: str
-    """NVML's name, or ``CPU``; says so when it is simulated."""
+    """NVML's name, or ``CPU``; says so when it is simulated. ``STARTING`` before anything was heard of it."""
     model: str | None = None
     """Model of the experiment under way."""
     experiment: str | None = None
@@ -21,6 +25,8 @@ class WorkerState(NamedTuple):
     phase: Phase = Phase.IDLE
     steps: int = 0
     """Batches run in the experiment under way: the sign of progress."""
+    tokens_per_s: float | None = None
+    """Output tokens in the run under way, up to its last batch; None before a batch of it is done."""
     active_s: float = 0.0
     """Time spent on the experiment under way, loading not counted."""
     stalled_s: float = 0.0
@@ -73,13 +79,23 @@ class Progress(NamedTuple):
     running: int
     elapsed_s: float
     remaining_s: float | None
-    """Estimate from what has run so far; None before anything has."""
+    """By the schedule's own forecast, corrected by what has run; None while that isn't known."""
     workers: tuple[WorkerState, ...]
     recent_failures: tuple[FailureNote, ...]
     energy_j: float | None = None
-    """Measured so far, all devices; None before any is known."""
+    """Of all boards in the measured windows that this run has completed; None before any is known."""
+    energy_windows: int = 0
+    """How many windows those are."""
+    energy_simulated: bool = False
+    """Whether any of them is of simulated boards."""
+    learnt: bool = False
+    """Whether anything has completed that corrects the forecast."""
     stopping: bool = False
     """After the first interrupt."""
+    retried: int = 0
+    """Attempts of this run that were lost or spoiled and are run again."""
+    efficiency: float | None = None
+    """How near to the least possible time this run has come, of late; 1 is perfect. None before anything ran."""
 
 
 class SweepView(Protocol):
@@ -96,3 +112,26 @@ class SweepView(Protocol):
 
     def close(self) -> None:
         """Nothing more will come. Safe to call twice."""
+
+
+class Audience:
+    """Several watchers as one."""
+
+    def __init__(self, views: Iterable[SweepView]) -> None:
+        self._views = tuple(views)
+
+    def message(self, text: str) -> None:
+        for view in self._views:
+            view.message(text)
+
+    def failed(self, note: FailureNote) -> None:
+        for view in self._views:
+            view.failed(note)
+
+    def update(self, progress: Progress) -> None:
+        for view in self._views:
+            view.update(progress)
+
+    def close(self) -> None:
+        for view in self._views:
+            view.close()

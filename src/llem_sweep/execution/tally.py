@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from llem_sweep.clock import Clock
 from llem_sweep.execution.progress import FailureNote, Progress, SweepView, WorkerState
@@ -14,6 +14,8 @@ from llem_sweep.results.outcome import Failed, Outcome
 
 SHOW_EVERY_S = 0.2
 FAILURES_SHOWN = 5
+EFFICIENCY_EVERY_S = 5.0
+"""Computing it goes through all that ran: 7 ms for 10,000 experiments."""
 
 
 class Tally:
@@ -24,13 +26,16 @@ class Tally:
         self.done = done
         self.failed = failed
         self.energy_j: float | None = None
+        self.retried = 0
         self._clock = clock
         self._view = view
         self._begun_s = clock.monotonic()
         self._shown_s = float("-inf")
-        self._busy_s = 0.0
-        self._settled_here = 0
+        self._windows = 0
+        self._simulated = False
         self._runs: list[TimedRun] = []
+        self._efficiency: float | None = None
+        self._efficiency_s = float("-inf")
         self._failures: deque[FailureNote] = deque(maxlen=FAILURES_SHOWN)
 
     @property
@@ -50,10 +55,8 @@ class Tally:
         """How near to the least possible time it has come since the start, on ``boards`` boards."""
         return efficiency(self._runs, self._clock.monotonic() - self._begun_s, boards)
 
-    def settled(self, experiment: PlannedExperiment, outcome: Outcome, took_s: float) -> None:
-        """Count one experiment that came to its end after ``took_s`` seconds on its worker."""
-        self._busy_s += took_s
-        self._settled_here += 1
+    def settled(self, experiment: PlannedExperiment, outcome: Outcome) -> None:
+        """Count one experiment that came to its end."""
         if isinstance(outcome, Failed):
             self.failed += 1
             note = FailureNote(label(experiment), str(outcome.stage), outcome.message)
@@ -63,14 +66,20 @@ class Tally:
             self.done += 1
             if outcome.result.total_energy_j is not None:
                 self.energy_j = (self.energy_j or 0.0) + outcome.result.total_energy_j
+                self._windows += 1
+                self._simulated = self._simulated or outcome.result.simulated
 
     def show(
         self,
         states: Mapping[str, WorkerState],
         running: Mapping[str, PlannedExperiment],
         stopping: bool,
+        *,
+        boards: Callable[[], int],
+        remaining_s: float | None = None,
     ) -> None:
-        """Tell the view how things stand."""
+        """Tell the view how things stand, on as many ``boards`` as can be at work now; ``remaining_s`` is the
+        schedule's own forecast."""
         now_s = self._shown_s = self._clock.monotonic()
         self._view.update(
             Progress(
@@ -79,19 +88,25 @@ class Tally:
                 failed=self.failed,
                 running=len(running),
                 elapsed_s=now_s - self._begun_s,
-                remaining_s=self._remaining_s(len(states)),
+                remaining_s=remaining_s,
+                learnt=bool(self._runs),
                 workers=tuple(_labelled(state, running.get(name)) for name, state in states.items()),
                 recent_failures=tuple(self._failures),
                 energy_j=self.energy_j,
+                energy_windows=self._windows,
+                energy_simulated=self._simulated,
                 stopping=stopping,
+                retried=self.retried,
+                efficiency=self._efficiency_now(boards),
             )
         )
 
-    def _remaining_s(self, workers: int) -> float | None:
-        if not self._settled_here or not workers:
-            return None
-        left = self.total - self.done - self.failed
-        return left * self._busy_s / self._settled_here / min(workers, max(1, left))
+    def _efficiency_now(self, boards: Callable[[], int]) -> float | None:
+        if self._runs and self._shown_s - self._efficiency_s >= EFFICIENCY_EVERY_S:
+            self._efficiency_s = self._shown_s
+            reached = self.efficiency(boards())
+            self._efficiency = reached.share if reached is not None else None
+        return self._efficiency
 
 
 def label(experiment: PlannedExperiment) -> str:

@@ -25,6 +25,7 @@ from llem_sweep.errors import (
     GpuMemoryError,
     IdentityError,
 )
+from llem_sweep.execution.activity import Activity
 from llem_sweep.execution.logs import own_log_tail
 from llem_sweep.execution.progress import WorkerState
 from llem_sweep.harness.gang import Alone, Gang
@@ -108,6 +109,7 @@ class Worker:
         self.spec = spec
         self._clock = clock
         self._gang = gang or Alone(clock)
+        self.activity = Activity(clock)
         self._rig: Rig | None = None
         self._experiment: PlannedExperiment | None = None
         self._active_before_s = self._loading_s = 0.0
@@ -120,6 +122,7 @@ class Worker:
         try:
             self._rig = rig = open_rig(self.spec, self._clock, self._gang)
             rig.phases.subscribe(self._on_phase)
+            rig.phases.subscribe(self.activity.on_phase)
             wanted = rig.gpus and self.spec.baseline_s
             baseline = rig.take_cold_baseline(self.spec.baseline_s) if wanted else None
         except Exception as error:  # noqa: BLE001 - the worker's boundary
@@ -142,12 +145,16 @@ class Worker:
         rig = self._rig
         if rig is None:
             raise RuntimeError("run() before start()")
-        rig.steps, self._active_before_s, self._experiment = 0, 0.0, experiment
+        rig.steps, rig.run_tokens, rig.run_s = 0, 0, 0.0
+        self._active_before_s, self._experiment = 0.0, experiment
         rig.phases.mark(Phase.IDLE)
         self._gang.begin(f"{experiment.experiment_id}/{attempt}")
         try:
             further: dict[str, bytes] = {}
             measured = measure(experiment, rig, attempt=attempt, keep=further.__setitem__)
+            # Of processes that share one model each has all tokens.
+            if self.spec.parallelism == "data" or self.spec.rank == 0:
+                self.activity.completed(measured.result)
             return Completed(*measured, further)
         except Exception as error:  # noqa: BLE001 - the worker's boundary: every fault becomes an outcome
             outcome = failed(error, STAGE_OF_PHASE[rig.phases.current.phase])
@@ -176,6 +183,7 @@ class Worker:
             experiment=experiment.experiment_id if experiment else None,
             phase=mark.phase,
             steps=steps,
+            tokens_per_s=self._tokens_per_s(rig) if rig and experiment else None,
             active_s=self._active_s(mark),
             stalled_s=now_s - max(mark.at_s, self._step_s),
             power_w=_total_power_w(readings),
@@ -183,6 +191,11 @@ class Worker:
                 (r.temperature_c for r in readings if r.temperature_c is not None), default=None
             ),
         )
+
+    @property
+    def rig(self) -> Rig | None:
+        """What it measures with, for whoever watches; None before it was started."""
+        return self._rig
 
     def close(self) -> None:
         """Free the model and let the boards go."""
@@ -195,6 +208,13 @@ class Worker:
             self._loading_s += mark.at_s - self._mark.at_s
         self._active_before_s = self._active_s(self._mark, mark.at_s)
         self._mark = mark
+
+    def _tokens_per_s(self, rig: Rig) -> float | None:
+        """This process's share of the rate, so that those of all processes add up to it."""
+        if rig.run_s <= 0:
+            return None
+        # Processes that share one model all count the same tokens.
+        return rig.run_tokens / rig.run_s / (self.spec.size if self.spec.parallelism == "tensor" else 1)
 
     def _active_s(self, mark: PhaseMark, now_s: float | None = None) -> float:
         if self._experiment is None or mark.phase in _UNLIMITED:

@@ -58,7 +58,7 @@ def prefill_alone(
         # Power that was another both before and after this pause, all within one tick, couldn't be told apart.
         rig.phases.mark(Phase.COOL)
         rig.clock.sleep(_PAUSE_TICKS * tick_s(rig))
-        window = run_window(prefill, model, rig, sampler, cycle, PREFILL_WINDOW_S)
+        window = run_window(prefill, model, rig, sampler, cycle, PREFILL_WINDOW_S, tokens_count=False)
         recording, _ = cool(sampler, window, rig, 0.0)
     marks = batch_marks(read_times(window))
     if not marks:

@@ -12,6 +12,7 @@ from llem_sweep.config.experiment import ExperimentConfig
 from llem_sweep.device.assigned import confirm_identity
 from llem_sweep.device.host_energy import HostMeter
 from llem_sweep.device.protocol import Gpu, Reading
+from llem_sweep.errors import DeviceError
 from llem_sweep.harness.gang import Alone, Gang
 from llem_sweep.phases import Phase, PhaseStream
 from llem_sweep.results.environment import BoardInfo
@@ -53,6 +54,10 @@ class Rig:
         self.phases = PhaseStream(clock)
         self.steps = 0
         """Batches run in the experiment under way."""
+        self.run_tokens, self.run_s = 0, 0.0
+        """Output tokens in its run so far, and how long that had gone on when the last of its batches ended."""
+        self.loads = 0
+        """Models loaded so far."""
         self._cold: Baseline | None = None
         self._context: Baseline | None = None
         self._sampler: Sampler | None = None
@@ -144,6 +149,7 @@ class Rig:
             len(self.gpus), self.simulated, attempt, gang.rank, gang.size, gang.parallelism, gang.share
         )
         model = backend.load(config, context)
+        self.loads += 1
         self._loaded = (config.backend, key, model)
         return model
 
@@ -162,6 +168,16 @@ class Rig:
         """The newest sample of each board, from the sampler under way or the last one."""
         return self._sampler.latest() if self._sampler is not None else ()
 
+    def readings(self) -> tuple[Reading | None, ...]:
+        """Each board now, for whoever watches: the newest sample where a sampler is at work, else read for this.
+
+        None for a board that doesn't answer: what measures on it says so.
+        """
+        sampler = self._sampler
+        if sampler is not None and sampler.at_work:
+            return sampler.latest()
+        return tuple(map(_reading, self.gpus))
+
     def release_model(self) -> None:
         """Free the loaded model's memory."""
         self._context = None
@@ -174,3 +190,10 @@ class Rig:
         self.release_model()
         for gpu in self.gpus:
             gpu.close()
+
+
+def _reading(gpu: Gpu) -> Reading | None:
+    try:
+        return gpu.read()
+    except DeviceError:
+        return None

@@ -51,6 +51,8 @@ def run_window(
     cycle: int = 1,
     least_s: float = 0.0,
     beginning: Beginning | None = None,
+    *,
+    tokens_count: bool = True,
 ) -> Window:
     """Run every batch once, and all of them again until ``least_s`` seconds have passed since the start or the
     window's ``beginning``, between two synchronisations, starting just after a tick of the counter or, of several
@@ -59,6 +61,8 @@ def run_window(
     Repeats of a configuration (``cycle``) start at other points between two ticks, spread by the golden ratio:
     work that keeps step with the sensor would otherwise be seen from the same side every time (SC'24, arXiv
     2312.02741). Processes that start together meet their boards' ticks wherever these happen to be.
+
+    With ``tokens_count`` its output tokens are the experiment's, for whoever watches.
     """
     model.synchronize()
     if rig.gang.size > 1:
@@ -72,9 +76,11 @@ def run_window(
     iterations, begun_s = 0, start_s
     while True:
         for index in range(workload.batches):
-            tallies.append(workload.run_batch(index, rig.phases.mark))
+            tallies.append(tally := workload.run_batch(index, rig.phases.mark))
             rig.steps += 1
             ends_s.append(now_s := rig.clock.monotonic())
+            if tokens_count:
+                rig.run_tokens, rig.run_s = rig.run_tokens + tally.output_tokens, now_s - start_s
             if least_s and beginning is not None:
                 beginning.look(start_s, tallies, ends_s)
         iterations += 1

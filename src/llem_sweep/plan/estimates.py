@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
+from copy import copy
 from math import exp, log
 from typing import NamedTuple
 
@@ -81,6 +82,14 @@ class Estimates:
         """The same expectations, with nothing recorded."""
         other = Estimates(self._load_key, self._facts)
         other._keys, other._priors, other._load_priors_s = self._keys, self._priors, self._load_priors_s
+        return other
+
+    def copy(self) -> Estimates:
+        """The same expectations after the same records; what is recorded in one from now on isn't in the other."""
+        other = self.fresh()
+        other._taken, other._loads = self._taken.copy(), self._loads.copy()
+        other._ratio, other._load_ratio = copy(self._ratio), copy(self._load_ratio)
+        other._ratios.update((key, copy(ratio)) for key, ratio in self._ratios.items())
         return other
 
     def key(self, experiment: PlannedExperiment) -> str:

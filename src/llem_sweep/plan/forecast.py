@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from llem_sweep.config.sweep import ExecutionConfig
@@ -47,11 +47,11 @@ def seats(need: Need, cluster: ClusterShape, execution: ExecutionConfig) -> list
     return found
 
 
-def boards_at_work(
-    experiments: Sequence[PlannedExperiment], cluster: ClusterShape, execution: ExecutionConfig
-) -> int:
-    """Boards that ``experiments`` can hold at the same time, whichever of them; CPU workers count as one each."""
-    needs = {need_of(experiment.config) for experiment in experiments}
+def boards_at_work(needs: Collection[Need], cluster: ClusterShape, execution: ExecutionConfig) -> int:
+    """Boards that experiments with ``needs`` can hold at the same time, whichever of them.
+
+    CPU workers count as one each.
+    """
     return max((max(1, need.boards) * len(seats(need, cluster, execution)) for need in needs), default=0)
 
 

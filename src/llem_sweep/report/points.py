@@ -17,6 +17,24 @@ from llem_sweep.results.student import student_t
 Row = Mapping[str, Any]
 """A row of the summary table, or of ``load_results``, by column name."""
 CONFIG = "config."
+COLUMNS = (
+    "measurement_config_hash",
+    "model",
+    "backend",
+    "cycle",
+    "measured_on",
+    "simulated",
+    "device_names",
+    "avg_tokens_per_second",
+    "avg_energy_per_token_j",
+    "avg_energy_per_token_uncertainty_j",
+    "total_energy_j",
+    "energy_uncertainty_j",
+    "energy_adjusted_j",
+    "energy_adjusted_uncertainty_j",
+    "verdict.publishable",
+)
+"""Columns that rows must have, beside those of the configuration."""
 
 
 class Figure(NamedTuple):
@@ -116,7 +134,7 @@ def figure(values: Sequence[float | None], bounds: Sequence[float | None]) -> Fi
 
 def pareto_front(of: Sequence[Point]) -> tuple[Point, ...]:
     """Those that no other of the same kind beats: as many tokens per second for less energy per token, or more for
-    as much. By falling energy per token within each kind; points without known energy are on no front."""
+    as much. By rising energy per token within each kind; points without known energy are on no front."""
     known = [each for each in of if each.energy_per_token_j is not None]
     front = []
     for kind in dict.fromkeys(each.kind for each in known):

@@ -32,29 +32,30 @@ class Column(NamedTuple):
     """Whether each cell holds a list, for example one value per device."""
 
 
-class FlatTable(NamedTuple):
-    """Rows and what their columns hold; a cell that a row lacks is unknown."""
-
-    columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
-
-
 _INT64 = range(-(2**63), 2**63)
+_ENCODER = json.JSONEncoder(sort_keys=True, ensure_ascii=False, default=str)
 
 
 def add_columns(rows: Sequence[Row], values: Mapping[str, Sequence[object]]) -> tuple[Column, ...]:
-    """Add to ``rows`` a cell for each of ``values``, which hold one value per row; returns the columns.
+    """Add to ``rows`` a cell for each of ``values``, which hold one value per row; returns the columns, which are
+    as :func:`typed` makes them."""
+    columns = []
+    for name, cells in values.items():
+        column, scalars = typed(name, cells)
+        for row, cell in zip(rows, scalars, strict=True):
+            row[name] = cell
+        columns.append(column)
+    return tuple(columns)
+
+
+def typed(name: str, cells: Sequence[object]) -> tuple[Column, list[Scalar]]:
+    """A column of ``cells`` that holds one kind.
 
     A column of one type keeps it; whole and real numbers together are real; anything else becomes JSON text.
     """
-    columns = []
-    for name, cells in values.items():
-        kind = _common_kind(cells)
-        as_json = kind is Kind.TEXT and not all(cell is None or isinstance(cell, str) for cell in cells)
-        for row, cell in zip(rows, cells, strict=True):
-            row[name] = _scalar(cell, as_json)
-        columns.append(Column(name, kind))
-    return tuple(columns)
+    kind = _common_kind(cells)
+    as_json = kind is Kind.TEXT and not all(cell is None or isinstance(cell, str) for cell in cells)
+    return Column(name, kind), [_scalar(cell, as_json) for cell in cells]
 
 
 def _common_kind(cells: Sequence[object]) -> Kind:
@@ -76,4 +77,4 @@ def _scalar(cell: object, as_json: bool) -> Scalar:
 
 def as_json_text(value: object) -> str:
     """``value`` as JSON, its keys in order, so that equal values are equal text."""
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
+    return _ENCODER.encode(value)

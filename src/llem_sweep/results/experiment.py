@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import AwareDatetime
+from pydantic_core import PydanticSerializationError
 
 from llem_sweep.results.base import ResultModel
 from llem_sweep.results.environment import EnvironmentSnapshot
@@ -57,13 +58,19 @@ class ExperimentResult(ResultModel):
     """
 
     schema_version: SchemaVersion = SCHEMA_VERSION
+    """Of this format."""
     experiment_id: str
+    """Hash of the configuration, where it departs from the defaults, and of the cycle."""
     measurement_config_hash: str
     """16 hex digits, equal for all cycles of one configuration."""
     cycle: int = 1
+    """Which repeat of its configuration this is, from 1."""
     backend: str
+    """Name of the backend: pytorch, synthetic, or that of a plug-in."""
     backend_version: str
+    """Versions of the libraries that computed, as the backend states them."""
     model: str
+    """As in the configuration."""
     simulated: bool
     """True when any board of this result is simulated: its energy is no measurement."""
     synthetic: bool = False
@@ -86,7 +93,9 @@ class ExperimentResult(ResultModel):
     output_tokens: int
     """Generated tokens, up to and including the first end-of-sequence of each request."""
     total_tokens: int
+    """Input and output tokens."""
     requests: int
+    """Requests in the window."""
     total_energy_j: float | None
     """Sum of ``energy_per_device_j``; None when any of them is unknown."""
     total_inference_time_sec: float
@@ -106,16 +115,23 @@ class ExperimentResult(ResultModel):
     flops_breakdown: FlopsBreakdown | None = None
 
     baseline_power_w: float | None
+    """Idle power of all boards together that is subtracted; of the kind in ``energy_breakdown.baseline_kind``."""
     energy_adjusted_j: float | None
+    """``total_energy_j`` less what idling would have used in the same time; may be negative."""
     energy_per_device_j: tuple[float | None, ...]
+    """Energy of each device over the window; None where it isn't known."""
     energy_breakdown: EnergyBreakdown | None
     energy_uncertainty_j: float | None = None
     """Half-width of the interval around ``total_energy_j`` that holds the truth with ``energy_coverage``: sensor
     timing alone; the boards' gain error is stated in ``energy_breakdown.gain_error_pct``."""
     energy_adjusted_uncertainty_j: float | None = None
+    """Half-width around ``energy_adjusted_j``, at ``energy_coverage``."""
     avg_energy_per_token_uncertainty_j: float | None = None
+    """Half-width around ``avg_energy_per_token_j``, at ``energy_coverage``."""
     energy_per_device_uncertainty_j: tuple[float | None, ...] = ()
+    """Half-width around each device's energy, at ``energy_coverage``."""
     energy_coverage: float | None = None
+    """Probability with which each half-width is meant to hold the truth, 0 to 1."""
     energy_estimator: str | None = None
     """Version of the estimators: within one, the stored samples give every energy again bit for bit."""
     device_energies: tuple[DeviceEnergy, ...] = ()
@@ -137,6 +153,7 @@ class ExperimentResult(ResultModel):
     warmup_excluded_samples: int | None = None
     """Requests run before the window: those of the warm-up, and of the run where the window is its later part."""
     reproducibility_notes: str = ""
+    """Seed, weights, and what the numbers leave out, in words."""
     timeseries: str | None = None
     """File name of the sidecar, beside ``result.json``."""
     timeseries_sha256: str | None = None
@@ -145,7 +162,9 @@ class ExperimentResult(ResultModel):
     """What else was stored beside ``result.json``: ``requests.parquet``, where the backend stamps its steps, and
     ``outputs.parquet`` with ``save_outputs``."""
     start_time: AwareDatetime
+    """Of the window, by the node's wall clock."""
     end_time: AwareDatetime
+    """``total_inference_time_sec`` after ``start_time``."""
     effective_config: EffectiveConfig
     process_results: tuple[ProcessResult, ...] = ()
     aggregation: AggregationMetadata | None = None
@@ -155,3 +174,18 @@ class ExperimentResult(ResultModel):
     phases: PhaseBreakdown | None = None
     """Prefill and decode; None where the backend stamps no steps."""
     extended_metrics: ExtendedEfficiencyMetrics | None = None
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # As JSON, which is exact (results hold nothing that isn't): as objects, its parts take three times as long
+        # to pack, and twice as long to unpack.
+        try:
+            return ExperimentResult.model_validate_json, (self.model_dump_json(),)
+        except PydanticSerializationError:
+            # Storing it will fail and say why; being sent isn't the place.
+            return _restored, (self.__getstate__(),)
+
+
+def _restored(state: dict[Any, Any]) -> ExperimentResult:
+    result = ExperimentResult.__new__(ExperimentResult)
+    result.__setstate__(state)
+    return result

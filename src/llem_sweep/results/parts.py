@@ -14,7 +14,9 @@ class MethodEnergy(ResultModel):
     """Energy of one device over the window by one method."""
 
     method: str
+    """counter, mean_power or power."""
     energy_j: float
+    """Energy by this method."""
     uncertainty_j: float
     """Half-width at ``energy_coverage`` of the result."""
 
@@ -23,7 +25,9 @@ class DeviceEnergy(ResultModel):
     """Energy of one device over the window."""
 
     energy_j: float | None
+    """Energy of the device over the window."""
     uncertainty_j: float | None
+    """Half-width at ``energy_coverage``."""
     method: str | None
     """The method whose value this is."""
     methods: tuple[MethodEnergy, ...] = ()
@@ -46,6 +50,7 @@ class HostEnergy(ResultModel):
     dram_j: float | None
     """The memory of all packages; many CPUs don't tell it."""
     dram_uncertainty_j: float | None
+    """Half-width around ``dram_j``, like that of the packages."""
     domains: tuple[str, ...] = ()
     """The counters that were read, for example ``package-0`` and ``package-0/dram``."""
     reason: str | None = None
@@ -64,10 +69,13 @@ class IdlePower(ResultModel):
     uncertainty_w: float | None
     """Half-width at ``energy_coverage``: sensor timing and the spread over the stretch."""
     power_per_device_w: tuple[float | None, ...]
+    """Idle power of each device."""
     method: str | None
+    """How its energy was computed, as in ``energy_methods``."""
     timestamp: AwareDatetime
     """Of its end."""
     duration_s: float
+    """Length of the stretch."""
     age_s: float
     """From its end to the start of the window; negative after the window."""
 
@@ -76,6 +84,7 @@ class EnergyBreakdown(ResultModel):
     """Total energy and what of it is idle power."""
 
     raw_j: float | None
+    """``total_energy_j``."""
     adjusted_j: float | None
     """``raw_j - baseline_power_w * duration``; may be negative."""
     baseline_power_w: float | None
@@ -83,13 +92,17 @@ class EnergyBreakdown(ResultModel):
     baseline_method: str | None
     """For example ``cold/counter``."""
     baseline_timestamp: AwareDatetime | None
+    """Of the baseline's end."""
     baseline_cache_age_sec: float | None
     """From the end of the baseline to the start of the window."""
     energy_methods: tuple[str | None, ...] = ()
     """How each device's energy was computed, in device order."""
     raw_uncertainty_j: float | None = None
+    """Half-width around ``raw_j``."""
     adjusted_uncertainty_j: float | None = None
+    """Half-width around ``adjusted_j``."""
     baseline_uncertainty_w: float | None = None
+    """Half-width around ``baseline_power_w``."""
     baseline_kind: Literal["cold", "context"] | None = None
     """Which idle power was subtracted."""
     idle: tuple[IdlePower, ...] = ()
@@ -102,7 +115,9 @@ class ThermalThrottleInfo(ResultModel):
     """What held the clocks down inside the window, from the sampled reasons and the boards' own counters."""
 
     thermal: bool
+    """Whether heat held clocks down."""
     power: bool
+    """Whether a power limit did."""
     throttled_fraction: float
     """Share of samples with any thermal or power reason set, 0 to 1."""
     reasons_mask: int
@@ -114,13 +129,18 @@ class ThermalThrottleInfo(ResultModel):
 
 
 class WarmupResult(ResultModel):
+    """How the warm-up went."""
+
     converged: bool | None
     """None when convergence wasn't asked for."""
     final_cv: float | None
     """Coefficient of variation of the latest ``window_size`` latencies."""
     iterations_completed: int
+    """Warm-up batches that were run."""
     target_cv: float
+    """``final_cv`` at which latencies count as converged."""
     max_prompts: int
+    """The most batches it may take to converge."""
     latencies_ms: tuple[float, ...]
     """Latency of every warm-up batch, synchronised."""
     thermal_floor_wait_s: float
@@ -164,6 +184,7 @@ class LatencyStatistics(ResultModel):
     tpot_samples: int | None = None
     """Requests with two tokens or more."""
     e2e_latency_samples: int | None = None
+    """Requests with a token."""
     stamp_error_ms: float | None = None
     """How far any time may be off, either way: from the events of a GPU to the host's clock; 0 on the CPU."""
 
@@ -174,6 +195,7 @@ class ExtendedEfficiencyMetrics(ResultModel):
     memory_used_max_mb: float | None = None
     """Largest sum over the boards of memory in use, whole boards, inside the window."""
     sm_utilisation_mean_pct: float | None = None
+    """Mean over samples and boards of NVML's GPU utilisation, inside the window."""
     batch_count: int | None = None
     """Batches; with continuous batching, passes of the model."""
     effective_batch_size: float | None = None
@@ -181,8 +203,11 @@ class ExtendedEfficiencyMetrics(ResultModel):
     padding_ratio: float | None = None
     """Padded positions over all positions of the inputs."""
     energy_per_request_j: float | None = None
+    """``total_energy_j`` by requests."""
     energy_per_input_token_j: float | None = None
+    """``total_energy_j`` by input tokens."""
     energy_per_total_token_j: float | None = None
+    """``total_energy_j`` by input and output tokens."""
     hardware: HardwareUtilisation | None = None
     memory: MemoryUse | None = None
     compilation: Compilation | None = None
@@ -197,11 +222,13 @@ class PhaseMetrics(ResultModel):
     tokens: int
     """Of prefill the prompts', padding not counted; of decode the output tokens but for each request's first."""
     tokens_per_second: float | None
+    """``tokens`` by ``time_s``."""
     energy_j: float | None
     """Over all boards; None when any is unknown."""
     energy_uncertainty_j: float | None
     """Half-width at ``energy_coverage``."""
     energy_per_token_j: float | None
+    """``energy_j`` by ``tokens``."""
 
 
 class PrefillWindow(ResultModel):
@@ -221,12 +248,17 @@ class PrefillWindow(ResultModel):
     energy_j: float | None
     """Of the window over all boards, gaps included; None when any is unknown."""
     energy_uncertainty_j: float | None
+    """Half-width around ``energy_j``."""
     energy_per_device_j: tuple[float | None, ...]
+    """The same for each device."""
     energy_per_device_uncertainty_j: tuple[float | None, ...]
+    """Half-width around each device's energy."""
     time_per_run_s: float
     """Prefill of all batches once."""
     energy_per_run_j: float | None
+    """Energy of that."""
     energy_per_run_uncertainty_j: float | None
+    """Half-width around ``energy_per_run_j``."""
     prefill: PhaseMetrics
     """Prefill of as many batches as the measured window holds, to be held against the split's."""
     difference_j: float | None = None
@@ -269,15 +301,22 @@ class FurtherFile(ResultModel):
     """A file beside the result."""
 
     name: str
+    """Of the file, without a folder."""
     sha256: str
     """Of its bytes."""
 
 
 class MultiGPUMetrics(ResultModel):
+    """The result's energies by the names that v2 of the schema had."""
+
     num_gpus: int
+    """Devices metered."""
     energy_per_gpu_j: tuple[float | None, ...]
+    """``energy_per_device_j`` of the result."""
     energy_total_j: float | None
+    """``total_energy_j`` of the result."""
     energy_per_output_token_j: float | None
+    """``avg_energy_per_token_j`` of the result."""
 
 
 class SteadyStateWindow(ResultModel):
@@ -286,6 +325,7 @@ class SteadyStateWindow(ResultModel):
     start_s: float
     """From the start of the run, which is that of its first batch."""
     end_s: float
+    """From the start of the run."""
     run_s: float | None = None
     """Length of the whole run."""
 
@@ -296,6 +336,7 @@ class AggregationMetadata(ResultModel):
     method: str
     """data: each ran its part of the requests; tensor: each ran its part of the model."""
     num_processes: int
+    """Processes that were put together."""
     temporal_overlap_verified: bool
     """Whether ``overlap`` is large enough for the processes to have been measured at the same time."""
     gpu_attribution_verified: bool
@@ -316,6 +357,7 @@ class ProcessResult(ResultModel):
     output_tokens: int
     """In tensor mode every process counts all tokens, and the whole result counts them once."""
     batch_count: int | None
+    """As in ``extended_metrics``."""
     iterations: int | None = None
     """How often it ran its part of the workload."""
     total_inference_time_sec: float
@@ -327,13 +369,16 @@ class ProcessResult(ResultModel):
     energy_adjusted_uncertainty_j: float | None
     energy_per_device_j: tuple[float | None, ...]
     device_uuids: tuple[str, ...]
+    """Boards that it metered."""
     identity: Literal["assigned", "confirmed", "none"]
+    """As in ``environment_snapshot``."""
     host_energy: HostEnergy | None
     """Energy of the whole node over this process's window."""
     warmup_result: WarmupResult | None
     window_start_s: float
-    """Monotonic time, the same clock for all processes."""
+    """Start of its window in monotonic time, the same clock for all processes."""
     window_end_s: float
+    """The same for its end."""
     start_time: AwareDatetime
     end_time: AwareDatetime
 
@@ -351,9 +396,11 @@ class SamplerInfo(ResultModel):
     """What the sampler did and cost."""
 
     period_s: float
+    """Time between two samples, as scheduled."""
     samples: int
     """Samples inside the window, per device."""
     longest_gap_s: float | None
+    """Longest time in the window without a sample of some board, its ends counted."""
     cpu_time_s: float | None
     """CPU time of the sampler itself over the recording."""
 

@@ -17,6 +17,7 @@ class SensorTiming(ResultModel):
     window_s: PositiveFloat | None = None
     """None for a counter, which averages nothing."""
     lag_s: NonNegativeFloat = 0.0
+    """From the end of the window averaged to the update."""
 
 
 class BoardSensors(ResultModel):
@@ -31,6 +32,8 @@ class BoardSensors(ResultModel):
     """prior: published for the generation; measured: found on this board by this worker; cached: found on this
     board with this driver earlier."""
     generation: str | None = None
+    """Lower case, as in ``hopper``."""
     measured: tuple[str, ...] = ()
     """What was found on this board, for example ``counter.update_period_s``; the rest is published."""
     measured_at: AwareDatetime | None = None
+    """When what was found on this board was found."""

@@ -55,6 +55,7 @@ class Verdict(ResultModel):
     """May this result be published as a measurement of energy?"""
 
     publishable: bool
+    """Whether nothing speaks against it."""
     because: tuple[str, ...] = ()
     """Every reason why not: the code of a warning and its message."""
 

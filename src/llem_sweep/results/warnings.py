@@ -117,6 +117,7 @@ class MeasurementWarning(ResultModel):
     """One doubt about one result."""
 
     code: WarningCode
+    """What is doubtful."""
     message: str
     """What was seen, with its figures."""
     remedy: str

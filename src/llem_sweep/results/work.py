@@ -24,6 +24,7 @@ class FlopsBreakdown(ResultModel):
     decode_flops: float | None
     """Useful, of all further output tokens."""
     computed_prefill_flops: float | None
+    """What the passes over the prompts multiplied."""
     computed_decode_flops: float | None
     """Both are None where the passes don't follow from the lengths: beams, drafts, a static cache."""
     parameters: int | None
@@ -56,6 +57,7 @@ class HardwareUtilisation(ResultModel):
     peak_bytes_per_s: float | None
     """Of the memory of all boards together, as published."""
     peaks_source: str | None
+    """Where the peaks are published."""
     reason: str | None = None
     """Why either utilisation is None."""
 
@@ -66,7 +68,9 @@ class DeviceMemoryUse(ResultModel):
     device: str
     """The engine's name for it, for example ``cuda:0``; of several processes, each its own."""
     model_mb: float
+    """What loading the model took on it."""
     peak_mb: float | None
+    """The most it held at any time in the window."""
 
 
 class MemoryUse(ResultModel):

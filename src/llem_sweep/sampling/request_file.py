@@ -54,7 +54,13 @@ def encode_requests(log: RequestLog, *, simulated: bool) -> bytes:
     table = pa.Table.from_arrays(arrays, schema=COLUMNS).replace_schema_metadata(metadata)
     sink = pa.BufferOutputStream()
     # Requests of a batch have the same times, which a dictionary holds once.
-    pq.write_table(table, sink, compression="snappy", use_dictionary=True, write_statistics=False)
+    pq.write_table(
+        table,
+        sink,
+        compression="snappy",
+        use_dictionary=["token_times_s.list.element"],
+        write_statistics=False,
+    )
     return bytes(sink.getvalue())
 
 

@@ -68,6 +68,11 @@ class Sampler:
             self._sample(device, gpu, slow=True, asked=True)
         return self.recording()
 
+    @property
+    def at_work(self) -> bool:
+        """Whether it is reading the boards now."""
+        return self._ticker is not None and self._error is None
+
     def check(self) -> None:
         """Raise the DeviceError that ended the recording early, if any."""
         if self._error is not None:
@@ -98,6 +103,7 @@ class Sampler:
     def _end(self) -> None:
         if self._ticker is not None:
             self._ticker.stop()
+            self._ticker = None
 
     def _tick(self) -> None:
         if self._error is not None:

@@ -54,11 +54,9 @@ def summarise_window(recording: Recording, start_s: float, end_s: float) -> Wind
         samples_per_device=min((len(own) for own in per_device), default=0),
         longest_gap_s=max((_longest_gap_s(own, start_s, end_s) for own in per_device), default=None),
         throttle_reasons=all_reasons if reasons else None,
-        thermal_throttle=any(map(_is_thermal, reasons)),
-        power_throttle=any(map(_is_power, reasons)),
-        throttled_fraction=fmean(_is_thermal(mask) or _is_power(mask) for mask in reasons)
-        if reasons
-        else 0.0,
+        thermal_throttle=any(map(is_thermal, reasons)),
+        power_throttle=any(map(is_power, reasons)),
+        throttled_fraction=fmean(is_thermal(mask) or is_power(mask) for mask in reasons) if reasons else 0.0,
         sm_utilisation_mean_pct=fmean(utilisation) if utilisation else None,
         memory_used_max_mb=_largest_total_mb(samples, len(devices)),
         temperature_start_c=max(
@@ -69,11 +67,13 @@ def summarise_window(recording: Recording, start_s: float, end_s: float) -> Wind
     )
 
 
-def _is_thermal(mask: int) -> bool:
+def is_thermal(mask: int) -> bool:
+    """Whether NVML's reasons ``mask`` say that heat holds the clocks down."""
     return bool(mask & _THERMAL) or _is_unexplained(mask)
 
 
-def _is_power(mask: int) -> bool:
+def is_power(mask: int) -> bool:
+    """Whether NVML's reasons ``mask`` say that power holds the clocks down."""
     return bool(mask & _POWER) or _is_unexplained(mask)
 
 

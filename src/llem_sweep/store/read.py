@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import permutations
 from pathlib import Path
 from typing import get_args
 
@@ -12,16 +13,17 @@ import pyarrow as pa
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-from llem_sweep.errors import DamagedError, OutputError, StoreError
-from llem_sweep.results.columns import Column, FlatTable, Kind, Row
+from llem_sweep.errors import ConfigError, DamagedError, OutputError, StoreError
 from llem_sweep.results.experiment import SCHEMA_VERSION, ExperimentResult, SchemaVersion
-from llem_sweep.results.flatten import flat_table
 from llem_sweep.results.outcome import REQUESTS
 from llem_sweep.store.fetch import local_copy
 from llem_sweep.store.layout import DAMAGED, RESULT, STAGING
 from llem_sweep.store.objects import open_store, unreachable
-from llem_sweep.store.tables import arrow_table
-from llem_sweep.store.uri import StoreUri, parse_place
+from llem_sweep.store.tables import ResultTable
+from llem_sweep.store.uri import StoreUri, parse_place, shown
+
+_READ_AT_ONCE = 128
+"""Few, since a result is some hundred objects: the collector of garbage would look through all of them, often."""
 
 
 def load_result(path: Path | str) -> ExperimentResult:
@@ -30,14 +32,12 @@ def load_result(path: Path | str) -> ExperimentResult:
     Raises StoreError when there is none, or it is of another schema version; DamagedError when it is broken.
     """
     where = parse_place(path)
-    file, text = _read_local(where) if isinstance(where, Path) else _read_stored(where)
-    try:
-        return ExperimentResult.model_validate_json(text)
-    except ValidationError as exc:
-        raise _unreadable(file, text, exc) from exc
+    if isinstance(where, Path):
+        return _parsed(*_read_file(where / RESULT if where.is_dir() else where))
+    return _parsed(*_read_stored(where))
 
 
-def load_results(folder: Path | str) -> pa.Table:
+def load_results(folder: Path | str | Sequence[Path | str]) -> pa.Table:
     """Every result in ``folder``, a path or a URI, and below, one row each, in the order of their folders' names.
 
     Columns are the fields of :class:`ExperimentResult` (nested ones dotted; energy per device, device UUIDs and
@@ -45,19 +45,49 @@ def load_results(folder: Path | str) -> pa.Table:
     row, and ``folder``, relative to the given one. Column types are the same however many rows there are. Rows
     that aren't measurements say so in ``measured_on``.
 
-    Raises StoreError when the folder can't be read or any result in it is broken.
+    Of several folders, a sequence, the rows follow each other as the folders do, and ``sweep``, right before
+    ``folder``, says of which one a row is: the folder as given, without credentials.
+
+    Raises StoreError when a folder can't be read or any result in it is broken, ConfigError for no folder, or one
+    that lies in another: its results would count twice.
     """
-    with local_copy(folder, {RESULT}) as copy:
-        top = copy.path
-        if not top.is_dir():
-            raise StoreError(f"no folder at {top}: give a sweep's folder or one above it")
-        places = sorted(result_folders(top))
-        flat = flat_table([load_result(place / RESULT) for place in places])
-    rows: list[Row] = [
-        row | {"folder": place.relative_to(top).as_posix()}
-        for row, place in zip(flat.rows, places, strict=True)
-    ]
-    return arrow_table(FlatTable((*flat.columns, Column("folder", Kind.TEXT)), tuple(rows)))
+    folders = (folder,) if isinstance(folder, str | Path) else tuple(folder)
+    _check_apart(folders)
+    gathered = ResultTable()
+    for each in folders:
+        with local_copy(each, {RESULT}) as copy:
+            _gather(copy.path, shown(each), gathered)
+    return gathered.table(several=not isinstance(folder, str | Path))
+
+
+def _gather(top: Path, sweep: str, gathered: ResultTable) -> None:
+    if not top.is_dir():
+        raise StoreError(f"no folder at {top}: give a sweep's folder or one above it")
+    places = sorted(result_folders(top))
+    for start in range(0, len(places), _READ_AT_ONCE):
+        few = places[start : start + _READ_AT_ONCE]
+        results = [_parsed(*_read_file(place / RESULT)) for place in few]
+        gathered.add(sweep, [place.relative_to(top).as_posix() for place in few], results)
+
+
+def _check_apart(folders: Sequence[Path | str]) -> None:
+    """Raises ConfigError unless there are folders, and none is in another."""
+    if not folders:
+        raise ConfigError("no folder to load results from: give a sweep's folder or one above it")
+    parts = [_parts(each) for each in folders]
+    for one, other in permutations(range(len(folders)), 2):
+        if parts[other][: len(parts[one])] == parts[one]:
+            where = "is given twice" if parts[one] == parts[other] else f"lies in {shown(folders[one])}"
+            raise ConfigError(
+                f"{shown(folders[other])} {where}: its results would count twice; leave one out"
+            )
+
+
+def _parts(folder: Path | str) -> tuple[str, ...]:
+    where = parse_place(folder)
+    if isinstance(where, Path):
+        return where.resolve().parts
+    return (where.scheme, where.authority.rpartition("@")[2], *where.path.split("/"))
 
 
 def load_sidecar(folder: Path, result: ExperimentResult) -> bytes:
@@ -129,10 +159,15 @@ def result_folders(top: Path) -> Iterator[Path]:
             yield Path(place)
 
 
-def _read_local(file: Path) -> tuple[str, bytes]:
-    """A result's file and content, from the file or its folder."""
-    if file.is_dir():
-        file = file / RESULT
+def _parsed(file: str, text: bytes) -> ExperimentResult:
+    try:
+        return ExperimentResult.model_validate_json(text)
+    except ValidationError as exc:
+        raise _unreadable(file, text, exc) from exc
+
+
+def _read_file(file: Path) -> tuple[str, bytes]:
+    """A result's file and content."""
     try:
         return str(file), file.read_bytes()
     except FileNotFoundError as exc:
@@ -142,7 +177,7 @@ def _read_local(file: Path) -> tuple[str, bytes]:
 
 
 def _read_stored(uri: StoreUri) -> tuple[str, bytes]:
-    """The same from an object store."""
+    """The same from an object store, of the file or its folder."""
     file = uri if uri.name == RESULT else uri.below(RESULT)
     try:
         folder, _, name = file.path.rpartition("/")

@@ -9,11 +9,11 @@ from llem_sweep.clock import Clock
 from llem_sweep.errors import OutputError
 from llem_sweep.plan.types import SweepPlan
 from llem_sweep.store.folder import SweepFolder
-from llem_sweep.store.layout import PLAN
+from llem_sweep.store.layout import PLAN, RESULT
 from llem_sweep.store.objects import open_store, unreachable
 from llem_sweep.store.records import RunSettings, SweepRecords, read_sweep_folder
 from llem_sweep.store.remote import create_in_store, open_in_store, read_from_store
-from llem_sweep.store.uri import parse_place
+from llem_sweep.store.uri import StoreUri, parse_place
 
 Tell = Callable[[str], None]
 
@@ -67,3 +67,33 @@ def sweeps_in(place: Path | str) -> tuple[str, ...]:
         raise OutputError(unreachable(where, exc)) from exc
     names = sorted(name.split("/") for name in entries)
     return tuple(where.below(top).whole for top, *rest in names if rest == [PLAN])
+
+
+def experiment_at(place: Path | str) -> tuple[Path | str, str | None]:
+    """The sweep that the experiment's folder ``place``, a path or a URI, is in, and its folder's name there.
+
+    Of an experiment that is in no sweep's folder, its own, which is called ``.`` in itself. Where ``place`` holds
+    no result it is no experiment's folder: then itself and None. Raises OutputError when a store doesn't answer.
+    """
+    where = parse_place(place)
+    if isinstance(where, Path):
+        if not (where / RESULT).is_file():
+            return place, None
+        folder = where.resolve()
+        in_sweep = (folder.parent / PLAN).is_file()
+        return (folder.parent, folder.name) if in_sweep else (place, ".")
+    above = where._replace(path=where.path.rpartition("/")[0])
+    try:
+        if not _is_in(where, RESULT):
+            return place, None
+        return (above.whole, where.name) if _is_in(above, PLAN) else (place, ".")
+    except OSError as exc:
+        raise OutputError(unreachable(where, exc)) from exc
+
+
+def _is_in(where: StoreUri, name: str) -> bool:
+    try:
+        open_store(where).get(name)
+    except FileNotFoundError:
+        return False
+    return True

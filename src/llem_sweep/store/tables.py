@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from llem_sweep.results.columns import FlatTable, Kind
+from llem_sweep.results.columns import Column, Kind, Scalar
+from llem_sweep.results.experiment import ExperimentResult
+from llem_sweep.results.flatten import ConfigColumns, flat_columns, result_columns
 from llem_sweep.store.atomic import write_file
 
 _TYPES = {
@@ -26,10 +29,45 @@ _FORMULA = tuple("=+-@\t\r＝＋－＠")
 _CONTROL = {"Cc", "Cs"}
 
 
-def arrow_table(flat: FlatTable) -> pa.Table:
-    """``flat`` as an Arrow table, whose types depend on its columns alone."""
-    fields = [(name, pa.list_(_TYPES[kind]) if many else _TYPES[kind]) for name, kind, many in flat.columns]
-    return pa.Table.from_pylist(list(flat.rows), schema=pa.schema(fields))
+class ResultTable:
+    """The table that ``load_results`` gives, gathered from a few results at a time.
+
+    Of what was added only the cells are kept, as Arrow's: thousands of results as Python objects would take twenty
+    times the memory, and most of the time would go into the collector's looking through them.
+    """
+
+    def __init__(self) -> None:
+        self._results = pa.schema([_field(column) for column in result_columns()])
+        self._batches: list[pa.RecordBatch] = []
+        self._config = ConfigColumns()
+        self._sweeps: list[str] = []
+        self._folders: list[str] = []
+
+    def add(self, sweep: str, folders: Sequence[str], results: Sequence[ExperimentResult]) -> None:
+        """Take in the results in ``folders`` of ``sweep``."""
+        cells = zip(flat_columns(results), self._results, strict=True)
+        arrays = [pa.array(column, field.type) for column, field in cells]
+        self._batches.append(pa.RecordBatch.from_arrays(arrays, schema=self._results))
+        for result in results:
+            self._config.add(result)
+        self._sweeps += [sweep] * len(folders)
+        self._folders += folders
+
+    def table(self, *, several: bool) -> pa.Table:
+        """All of it; with ``several`` a column says which sweep a row is of."""
+        table = pa.Table.from_batches(self._batches, schema=self._results).combine_chunks()
+        last: list[tuple[Column, list[Scalar]]] = [(Column("folder", Kind.TEXT), [*self._folders])]
+        if several:
+            last.insert(0, (Column("sweep", Kind.TEXT), [*self._sweeps]))
+        for column, cells in [*self._config.typed(), *last]:
+            field = _field(column)
+            table = table.append_column(field, pa.array(cells, field.type))
+        return table
+
+
+def _field(column: Column) -> pa.Field:
+    kind = _TYPES[column.kind]
+    return pa.field(column.name, pa.list_(kind) if column.many else kind)
 
 
 def write_parquet(path: Path, table: pa.Table) -> None:

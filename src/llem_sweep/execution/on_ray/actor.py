@@ -8,6 +8,7 @@ import pickle
 import platform
 import time
 from importlib.metadata import PackageNotFoundError, version
+from itertools import count
 from typing import Any, NamedTuple
 
 import ray
@@ -18,6 +19,8 @@ from llem_sweep.device.nvml import list_boards
 from llem_sweep.errors import DeviceError
 from llem_sweep.execution.logs import own_log_paths
 from llem_sweep.execution.meeting import Call, Member
+from llem_sweep.execution.on_ray.names import boards_label
+from llem_sweep.execution.on_ray.worker_metrics import WorkerMetrics
 from llem_sweep.execution.progress import News, WorkerState
 from llem_sweep.execution.worker import Ran, Worker, WorkerReport, WorkerSpec
 from llem_sweep.plan.types import PlannedExperiment
@@ -27,18 +30,24 @@ from llem_sweep.results.outcome import Failed
 PUSH_PERIOD_S = 0.3
 """How often a worker tells what it is doing: one push costs it about 0.3 ms, and far more where many workers share
 few cores."""
+METRICS_EVERY = 3
+"""Pushes between two tellings of metrics: Ray forgets a gauge that wasn't set within two of its reports, which may
+be a second apart."""
 MUST_MATCH = ("llem-sweep", "torch", "transformers")
 
 
 class GpuWorker:
     """A :class:`Worker` as a Ray actor. Ray's restarts are off: the driver alone decides what runs again."""
 
-    def __init__(self, spec: WorkerSpec, simulated: bool, board: Any, meeting: Any = None) -> None:
+    def __init__(
+        self, spec: WorkerSpec, sweep: str, simulated: bool, board: Any, meeting: Any = None
+    ) -> None:
         """``meeting`` is where the processes of a worker of several meet; None for a worker of one."""
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-        self._name = spec.name
+        ids = ray.get_runtime_context().get_accelerator_ids().get("GPU", []) if spec.gpus else []
+        label = boards_label(ids) or spec.name.removeprefix(f"{spec.node}/")
+        self._name = f"{sweep}/{spec.node}/{label}"
         if simulated and spec.gpus:
-            ids = ray.get_runtime_context().get_accelerator_ids()["GPU"]
             spec = spec._replace(simulated=tuple(int(number) for number in ids))
         clock = SystemClock()
         gang = (
@@ -49,10 +58,13 @@ class GpuWorker:
         self._worker = Worker(spec, clock, gang)
         self._board = board
         self._news = News()
+        self._metrics = WorkerMetrics(self._worker, sweep, label)
+        self._looks = count()
         clock.every(PUSH_PERIOD_S, self._push)
 
     def __repr__(self) -> str:
-        return f"llem-sweep {self._name}"
+        """Which boards it has, on Ray's dashboard and before its log lines: Ray asks once, now."""
+        return self._name
 
     def start(self) -> tuple[WorkerReport | Failed, tuple[str, ...]]:
         """Prove the boards and take the cold baseline; what came of it, and the paths of this process's log."""
@@ -67,6 +79,8 @@ class GpuWorker:
         state = self._worker.state()
         if self._news.is_in(state):
             self._board.push.remote(state)
+        if next(self._looks) % METRICS_EVERY == 0:
+            self._metrics.tell()
 
     def run(self, experiment: bytes, attempt: int) -> bytes:
         """Run one experiment; it and what came of it, a :class:`Ran`, are packed."""
@@ -98,8 +112,12 @@ def _calls(meeting: Any) -> Call:
 class StatusBoard:
     """The one place that workers push their state to and the driver reads."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self._name = name
         self._states: dict[str, tuple[WorkerState, float]] = {}
+
+    def __repr__(self) -> str:
+        return self._name
 
     def push(self, state: WorkerState) -> None:
         self._states[state.name] = (state, time.monotonic())

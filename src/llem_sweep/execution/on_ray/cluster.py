@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,6 +20,8 @@ from llem_sweep.execution.on_ray.growth import growth
 from llem_sweep.execution.on_ray.head import Head
 from llem_sweep.execution.on_ray.nodes import RayNodes
 from llem_sweep.execution.on_ray.pool import RayPool
+from llem_sweep.execution.on_ray.sweep_metrics import SweepMetrics
+from llem_sweep.execution.progress import SweepView
 from llem_sweep.plan.types import ClusterShape, ModelFacts
 
 CONNECT_LIMIT_S = 10.0
@@ -72,6 +74,10 @@ class RayCluster:
             self._pool.close()
         self._pool = RayPool(self._nodes, self._sweep, simulated=self._simulated)
         return self._pool
+
+    @property
+    def watchers(self) -> Sequence[SweepView]:
+        return (SweepMetrics(self._sweep, SystemClock(), simulated=self._simulated),)
 
     def describe(self, config: ExperimentConfig) -> Mapping[str, ModelFacts]:
         return describe_on_nodes(config, self._nodes.ids) if len(self._nodes.ids) > 1 else {}

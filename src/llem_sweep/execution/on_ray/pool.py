@@ -15,12 +15,13 @@ from llem_sweep.execution.on_ray.actor import StatusBoard
 from llem_sweep.execution.on_ray.fetch import RayFetches
 from llem_sweep.execution.on_ray.logs import worker_log_tail
 from llem_sweep.execution.on_ray.losses import kind_of_loss, reason
+from llem_sweep.execution.on_ray.names import unique
 from llem_sweep.execution.on_ray.nodes import RayNodes
 from llem_sweep.execution.on_ray.scaling import Scaling
 from llem_sweep.execution.on_ray.worker import RayWorker
 from llem_sweep.execution.pool import Event, Finished, Left, Lost, Ready, Seat, Unfit
 from llem_sweep.execution.prefetch import FetchOrder
-from llem_sweep.execution.progress import WorkerState
+from llem_sweep.execution.progress import STARTING, WorkerState
 from llem_sweep.phases import Phase
 from llem_sweep.plan.need import Need
 from llem_sweep.plan.types import PlannedExperiment
@@ -41,8 +42,9 @@ class RayPool:
         self._fetches = RayFetches(nodes.ids)
         # Beside the driver: on any other node it could be lost without the driver, and hangs be found late.
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        board = ray.remote(StatusBoard).options(num_cpus=0, name=f"{sweep}/status", scheduling_strategy=here)
-        self._board: Any = board.remote()
+        name = f"{sweep}/status"
+        board = ray.remote(StatusBoard).options(num_cpus=0, name=unique(name), scheduling_strategy=here)
+        self._board: Any = board.remote(name)
         self._workers: dict[str, RayWorker] = {}
         self._unfit: list[RayWorker] = []
         """Kept, so that what they hold is given to nobody else."""
@@ -182,7 +184,7 @@ class RayPool:
     def _state(self, name: str) -> WorkerState:
         heard = [self._heard[member] for member in self._workers[name].members if member in self._heard]
         if not heard:
-            return WorkerState(name, "starting", silent_s=self._unheard_s(name))
+            return WorkerState(name, STARTING, silent_s=self._unheard_s(name))
         aged = [_aged(state, age_s + time.monotonic() - self._heard_s) for state, age_s in heard]
         return together(name, aged)
 
@@ -195,12 +197,14 @@ class RayPool:
 
 def together(name: str, states: list[WorkerState]) -> WorkerState:
     """The state of a worker of several processes: the first one's, as active and as stuck as the worst of them."""
+    rates = [state.tokens_per_s for state in states if state.tokens_per_s is not None]
     powers_w = [state.power_w for state in states if state.power_w is not None]
     return states[0]._replace(
         name=name,
         active_s=max(state.active_s for state in states),
         stalled_s=max(state.stalled_s for state in states),
         silent_s=max((s.silent_s for s in states if s.silent_s is not None), default=None),
+        tokens_per_s=sum(rates) if len(rates) == len(states) else None,
         power_w=sum(powers_w) if powers_w else None,
         temperature_c=max((s.temperature_c for s in states if s.temperature_c is not None), default=None),
     )

@@ -11,6 +11,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, Place
 
 from llem_sweep.execution.meeting import Meeting
 from llem_sweep.execution.on_ray.actor import GpuWorker, packed, unpacked
+from llem_sweep.execution.on_ray.names import unique
 from llem_sweep.execution.pool import Finished, Ready, Seat
 from llem_sweep.execution.worker import Ran, WorkerReport, WorkerSpec
 from llem_sweep.harness.gathering import gathered
@@ -38,7 +39,7 @@ class RayWorker:
         self._starting = True
         together = seat.need.processes > 1
         self._group = _group(seat, node_id) if together else None
-        self._meeting = _meeting(seat, node_id) if together else None
+        self._meeting = _meeting(seat, node_id, sweep) if together else None
         self._patience_until_s: float | None = None
         """When processes that go on after another has failed are given up."""
         self._actors = [
@@ -128,15 +129,14 @@ class RayWorker:
         return (
             ray.remote(GpuWorker)
             .options(
-                # Ray keeps a dead actor's name for a while, so every birth has its own.
-                name=f"{sweep}/{name}#{time.monotonic_ns()}",
+                name=unique(f"{sweep}/{name}"),
                 num_gpus=seat.need.gpus,
                 num_cpus=seat.cpus,
                 max_restarts=0,
                 max_task_retries=0,
                 scheduling_strategy=where,
             )
-            .remote(spec, simulated, board, self._meeting)
+            .remote(spec, sweep, simulated, board, self._meeting)
         )
 
 
@@ -160,10 +160,12 @@ def _group(seat: Seat, node_id: str) -> PlacementGroup:
     return group
 
 
-def _meeting(seat: Seat, node_id: str) -> Any:
+def _meeting(seat: Seat, node_id: str, sweep: str) -> Any:
     """Where the processes of a worker meet, on their node."""
     here = NodeAffinitySchedulingStrategy(node_id, soft=False)
-    return ray.remote(Meeting).options(num_cpus=0, scheduling_strategy=here).remote(seat.need.processes)
+    name = unique(f"{sweep}/{seat.worker}/meeting")
+    meeting = ray.remote(Meeting).options(num_cpus=0, name=name, scheduling_strategy=here)
+    return meeting.remote(seat.need.processes)
 
 
 def _needs_new_worker(outcome: Outcome) -> bool:

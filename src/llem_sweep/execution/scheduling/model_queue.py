@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import NamedTuple
 
 from llem_sweep.execution.scheduling.tasks import Task
@@ -83,6 +83,10 @@ class ModelQueue(ABC):
     def sample(self) -> PlannedExperiment:
         """Some experiment that waits, and of a fixed order the first; the queue mustn't be empty."""
         return next(iter(self._entries.values())).task.experiment
+
+    def entries(self) -> Iterable[Entry]:
+        """What waits, in no order."""
+        return self._entries.values()
 
     def durations_s(self) -> list[float]:
         """Expected seconds of each waiting task, longest first."""

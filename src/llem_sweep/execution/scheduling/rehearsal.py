@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from operator import eq
 from typing import NamedTuple
 
@@ -60,10 +60,13 @@ def rehearse(
 ) -> Rehearsal:
     """Go through ``schedule`` on ``workers``, which stay as they are but for their models.
 
+    Workers that can run the same had better share their ``fits``: of those that are idle, only one is asked.
+
     A task takes ``took_s``, and ``load_s`` before it where its model isn't loaded. What has run is recorded in
     ``estimates``, as in a real sweep.
     """
-    return _Run(schedule, workers, estimates, took_s, load_s).to_the_end()
+    run = Run(schedule, workers, estimates, took_s, load_s)
+    return Rehearsal(tuple(turn for turn in run.steps() if turn is not None), run.left)
 
 
 def expected_runs(
@@ -78,8 +81,9 @@ def expected_runs(
         groups.setdefault(need_of(experiment.config), []).append(experiment)
     found = {}
     for need, group in groups.items():
+        fits = partial(eq, need)
         workers = [
-            FixedView(f"{node}/{index}", partial(eq, need), None)
+            FixedView(f"{node}/{index}", fits, None)
             for index, node in enumerate(seats(need, cluster, execution))
         ]
         # What is recorded here has not been measured: it must not reach the estimates of the sweep.
@@ -95,7 +99,9 @@ def expected_runs(
     return found
 
 
-class _Run:
+class Run:
+    """A rehearsal under way, to be gone through at any pace."""
+
     def __init__(
         self,
         schedule: Schedule,
@@ -104,47 +110,70 @@ class _Run:
         took_s: Seconds,
         load_s: Seconds,
     ) -> None:
+        """As for :func:`rehearse`. Workers that aren't free yet get their first task when they are."""
         self._schedule = schedule
-        self._workers = {worker.name: worker for worker in workers}
         self._estimates = estimates
         self._took_s, self._load_s = took_s, load_s
-        self._running: dict[str, Turn] = {}
-        self._ends: list[tuple[float, str]] = []
-        self._now_s = 0.0
+        self._seats = {worker.name: _Seat(worker, self) for worker in workers}
+        self._ends = [(worker.free_in_s, worker.name) for worker in workers if worker.free_in_s > 0]
+        heapify(self._ends)
+        self.now_s = 0.0
 
-    def to_the_end(self) -> Rehearsal:
-        turns: list[Turn] = []
-        self._dispatch()
+    @property
+    def left(self) -> int:
+        """Tasks that no worker has taken."""
+        return len(self._schedule)
+
+    def steps(self) -> Iterator[Turn | None]:
+        """Each task as it ends, at ``now_s``; None after any other step, so that each takes next to no time."""
+        yield from self._dispatch()
         while self._ends:
-            self._now_s, name = heappop(self._ends)
-            turn = self._running.pop(name)
-            turns.append(turn)
-            self._estimates.record(turn.experiment, turn.took_s, turn.load_s)
-            self._dispatch()
-        return Rehearsal(tuple(turns), len(self._schedule))
+            self.now_s, name = heappop(self._ends)
+            seat = self._seats[name]
+            turn, seat.turn, seat.busy_until_s = seat.turn, None, 0.0
+            if turn is not None:
+                self._estimates.record(turn.experiment, turn.took_s, turn.load_s)
+            yield turn
+            yield from self._dispatch()
 
-    def _dispatch(self) -> None:
-        for name in self._workers:
-            if name in self._running:
+    def _dispatch(self) -> Iterator[None]:
+        refused: set[tuple[object, str | None]] = set()
+        for seat in self._seats.values():
+            # Workers that differ in nothing but their names get the same answer: of many idle ones, one is asked.
+            if seat.busy_until_s > self.now_s or seat.turn is not None or (seat.fits, seat.model) in refused:
                 continue
-            others = [self._view(other) for other in self._workers if other != name]
-            task = self._schedule.take(self._view(name), others)
+            task = self._schedule.take(seat, [other for other in self._seats.values() if other is not seat])
             if task is not None:
-                self._begin(name, task.experiment)
+                self._begin(seat, task.experiment)
+            else:
+                refused.add((seat.fits, seat.model))
+            yield
 
-    def _begin(self, name: str, experiment: PlannedExperiment) -> None:
+    def _begin(self, seat: _Seat, experiment: PlannedExperiment) -> None:
         key = self._estimates.key(experiment)
-        loads = self._workers[name].model != key
-        self._workers[name] = self._workers[name]._replace(model=key)
-        load_s = self._load_s(experiment) if loads else None
-        self._running[name] = turn = Turn(name, experiment, self._now_s, load_s, self._took_s(experiment))
-        heappush(self._ends, (turn.end_s, name))
+        load_s = self._load_s(experiment) if seat.model != key else None
+        seat.model = key
+        seat.turn = turn = Turn(seat.name, experiment, self.now_s, load_s, self._took_s(experiment))
+        heappush(self._ends, (turn.end_s, seat.name))
 
-    def _view(self, name: str) -> FixedView:
-        turn = self._running.get(name)
-        if turn is None:
-            return self._workers[name]
-        elapsed_s, loads = self._now_s - turn.begun_s, turn.load_s is not None
-        return self._workers[name]._replace(
-            free_in_s=self._estimates.rest_s(turn.experiment, elapsed_s, loads=loads)
-        )
+    def rest_s(self, turn: Turn) -> float:
+        """What is expected to be left of ``turn`` now."""
+        elapsed_s, loads = self.now_s - turn.begun_s, turn.load_s is not None
+        return self._estimates.rest_s(turn.experiment, elapsed_s, loads=loads)
+
+
+class _Seat:
+    """A worker as it is whenever the schedule asks: most choices look at little of most workers."""
+
+    __slots__ = ("_run", "busy_until_s", "fits", "model", "name", "turn")
+
+    def __init__(self, worker: FixedView, run: Run) -> None:
+        self.name, self.fits, self.model, self.busy_until_s = worker
+        self.turn: Turn | None = None
+        self._run = run
+
+    @property
+    def free_in_s(self) -> float:
+        if self.turn is not None:
+            return self._run.rest_s(self.turn)
+        return max(0.0, self.busy_until_s - self._run.now_s)

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import merge
+from operator import attrgetter
 
 from llem_sweep.config.sweep import ExecutionConfig
 from llem_sweep.execution.scheduling.blocked import Blocked
-from llem_sweep.execution.scheduling.model_queue import ModelQueue
+from llem_sweep.execution.scheduling.model_queue import Entry, ModelQueue
 from llem_sweep.execution.scheduling.orders import InOrder, LongestFirst
 from llem_sweep.execution.scheduling.spread import Choice, choices, choose
 from llem_sweep.execution.scheduling.tasks import FixedView, Task, WorkerView
@@ -38,6 +39,7 @@ class Schedule:
 
     def __init__(self, tasks: Iterable[Task], execution: ExecutionConfig, estimates: Estimates) -> None:
         """``tasks`` come in planned order; ``estimates`` is recorded to by whoever runs them."""
+        self._execution = execution
         self.order_is_fixed = execution.order_is_fixed
         self._make = LongestFirst if execution.cycle_order == "longest_first" else Blocked
         self._estimates = estimates
@@ -52,6 +54,10 @@ class Schedule:
 
     def __len__(self) -> int:
         return sum(map(len, self._all()))
+
+    def again(self, estimates: Estimates) -> Schedule:
+        """An empty schedule of the same order that goes by ``estimates``."""
+        return Schedule((), self._execution, estimates)
 
     def take(
         self, worker: WorkerView, others: Sequence[WorkerView], *, within_s: float | None = None
@@ -116,6 +122,17 @@ class Schedule:
                 numbers[queue.need] = numbers.get(queue.need, 0) + len(queue)
         return numbers
 
+    def tasks(self) -> dict[Need, list[Task]]:
+        """The tasks that wait, by what they need, each in planned order."""
+        found: dict[Need, list[Entry]] = {}
+        for queue in self._all():
+            if len(queue):
+                found.setdefault(queue.need, []).extend(queue.entries())
+        by_position = attrgetter("position")
+        return {
+            need: [each.task for each in sorted(waiting, key=by_position)] for need, waiting in found.items()
+        }
+
     def turns(self) -> Iterator[Need]:
         """The need of each waiting task, in the order in which workers should be there for them.
 
@@ -139,6 +156,11 @@ class Schedule:
     def rest_s(self, task: Task, spent_s: float, *, loads: bool = False) -> float:
         """Expected seconds until ``task``, begun ``spent_s`` ago, ends; ``loads`` where its model had to load."""
         return self._estimates.rest_s(task.experiment, spent_s, loads=loads)
+
+    @property
+    def estimates(self) -> Estimates:
+        """What is expected of its tasks."""
+        return self._estimates
 
     def record(self, task: Task, took_s: float, load_s: float | None) -> None:
         """``task`` has completed in ``took_s`` seconds, after ``load_s`` of loading if it had to load."""

@@ -1,0 +1,141 @@
+"""Doing what a block of the documentation says, in a folder that has what the pages take for granted."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from documentation import ROOT, Block, commands
+from llem_sweep.cli.app import main
+from llem_sweep.config.load import load_sweep
+from llem_sweep.config.yaml_source import read_yaml_file
+from llem_sweep.plan.expand import plan_sweep
+from llem_sweep.store.sweeps import sweeps_in
+
+ELSEWHERE: dict[str, str] = {
+    "llem-sweep grid.yaml --address auto": "on a Ray, by tests/integration/test_documented_commands.py",
+    "llem-sweep doctor --calibrate": "45 s of load; in simulated time by tests/execution/test_doctor.py",
+    "pip install -c constraints.txt .": "installs",
+}
+"""Commands that aren't run with the rest of their block, and why."""
+EXITS: dict[str, int] = {
+    "llem-sweep grid.yaml --require-publishable": 1,
+    "llem-sweep verify results/grid_… --require-publishable": 1,
+}
+"""Exit codes other than 0: what is simulated may never be published."""
+
+_GRID = """\
+model: acme/made-up-7b
+backend: synthetic
+synthetic: {run_seconds: 0.15}
+dataset: {n: 4, input_len: 8, output_len: 8}
+baseline: {enabled: false}
+warmup: {enabled: false}
+sweep:
+  precision: [bf16]
+"""
+_SHORTER = {"sweeps/quickstart.yaml": ("dataset.n=16", "baseline.enabled=false")}
+"""Overrides for files that take their time."""
+_STORE = "s3://bucket/runs"
+_THE_NEWEST = "…"
+"""Ends a name that a run has made up: the newest that begins so."""
+
+
+class Stage:
+    """A folder with a small ``grid.yaml`` and a finished sweep of it, which is the working directory.
+
+    ``store`` is the URI that stands in for the bucket of the pages.
+    """
+
+    def __init__(self, folder: Path, store: str, patch: pytest.MonkeyPatch) -> None:
+        self.folder = folder
+        self._store = store
+        self._patch = patch
+        self._names: dict[str, object] = {}
+        for name in ("deploy", "sweeps"):
+            (folder / name).symlink_to(ROOT / name)
+        for name in ("mine", "small", "large"):
+            shutil.copytree(ROOT / "sweeps" / "models" / "tiny-llama", folder / "models" / name)
+        (folder / "prompts.jsonl").write_text('{"prompt": "What is a joule?"}\n')
+        (folder / "grid.yaml").write_text(_GRID)
+        (folder / "larger.yaml").write_text(_GRID.replace("[bf16]", "[bf16, fp16]"))
+        (folder / "home").mkdir()
+        patch.chdir(folder)
+        patch.setenv("HOME", str(folder / "home"))
+        patch.setenv("CUDA_VISIBLE_DEVICES", "")
+        patch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+        self._run("llem-sweep grid.yaml")
+
+    def do(self, block: Block) -> None:
+        """Do what ``block`` says; AssertionError when that can't be done."""
+        file = block.marked("file")
+        if file is not None:
+            (self.folder / file).write_text(f"{block.text}\n")
+        match block.language:
+            case "sh":
+                for command in commands(block):
+                    if command not in ELSEWHERE:
+                        self._run(command)
+            case "yaml":
+                self._plan(block.text)
+            case "python":
+                self._compute(block.text)
+            case "text" | "json":
+                pass
+            case _:
+                raise AssertionError(f"line {block.line}: a block of {block.language!r}")
+
+    def _run(self, command: str) -> None:
+        """On a simulated GPU and without Ray, whose start would take ten seconds each time."""
+        program, *given = shlex.split(command)
+        if program == "llem-sweep":
+            code = main(list(self._adapted(given)))
+        else:
+            code = subprocess.run(["bash", "-euo", "pipefail", "-c", command], timeout=60).returncode
+        assert code == EXITS.get(command, 0), f"{command}: exit code {code}"
+
+    def _adapted(self, given: list[str]) -> Iterator[str]:
+        words = [self._place(word) for word in given]
+        yield from words
+        begins = bool(words) and words[0].endswith(".yaml") and "--resume" not in words
+        if (begins or words[:1] == ["doctor"]) and "--simulate-gpus" not in words:
+            yield from ("--simulate-gpus", "1")
+        if begins and not {"--inline", "--dry-run"} & set(words):
+            yield "--inline"
+        for override in _SHORTER.get(words[0], ()) if begins else ():
+            yield from ("--set", override)
+
+    def _place(self, word: str) -> str:
+        """``word`` with the store of the test, and the newest sweep, where it names one."""
+        root, options = self._store.split("?")
+        if word.startswith(_STORE):
+            word = f"{root}{word.removeprefix(_STORE)}?{options}"
+        if _THE_NEWEST not in word:
+            return word
+        above, _, _ = word.rpartition(_THE_NEWEST)[0].rpartition("/")
+        where = f"{above}?{options}" if "://" in word else above
+        return str(max(sweeps_in(where)))
+
+    def _plan(self, text: str) -> None:
+        """A sweep file, or a part of one, is loaded and planned, and leaves no point out."""
+        path = self.folder / "part.yaml"
+        path.write_text(text)
+        root = read_yaml_file(path, [])
+        fields = root.plain() if root is not None else {}
+        if "model" not in {**fields, **fields.get("zip", {}), **fields.get("sweep", {})}:
+            path.write_text(f"model: ./models/mine\n{text}")
+        plan = plan_sweep(load_sweep(path))
+        assert plan.experiments, text
+        assert not plan.skipped, plan.skipped
+
+    def _compute(self, text: str) -> None:
+        """Blocks of a page share their names; ``folder`` is that of a finished sweep."""
+        self._names.setdefault("folder", self._place("results/grid_…"))
+        exec(compile(text.replace(_STORE, self._place(_STORE)), "block", "exec"), self._names)
