@@ -16,6 +16,7 @@ from llem_sweep.config.contents import digest
 from llem_sweep.config.experiment import ExperimentConfig, local_names
 from llem_sweep.config.identity import config_hash, experiment_id
 from llem_sweep.config.sweep import ExecutionConfig, SweepConfig
+from llem_sweep.drawing import Drawn, Wanted, draw_figures, figures_folder
 from llem_sweep.errors import ConfigError, LlemSweepError, NoGpuError, OutputError, ResumeError
 from llem_sweep.execution.connect import open_cluster, wanted_address
 from llem_sweep.execution.driver import Orders
@@ -84,6 +85,8 @@ class SweepResult(NamedTuple):
     """Where the sweep is kept, if in an object store; without credentials."""
     report: Path | None = None
     """The page that was written, on this machine, where ``folder`` is; None where none could be."""
+    figures: Drawn | None = None
+    """The figures that were asked for."""
 
     @property
     def place(self) -> str:
@@ -227,15 +230,24 @@ def dry_run(
 
 
 def report_sweep(
-    folder: str | Path, *, output: Path | None = None, timelines: int = MOST_TIMELINES
+    folder: str | Path,
+    *,
+    output: Path | None = None,
+    timelines: int = MOST_TIMELINES,
+    figures: Wanted | None = None,
 ) -> SweepResult:
     """What is in a sweep's folder (a path or a URI) now, without running anything; works while it runs, too.
 
     Its page is written to ``output``, else anew into the folder, with ``timelines`` timelines at most. A folder
     that can't be written is a warning, as is one in an object store. Raises OutputError where ``output`` can't be.
+    With ``figures`` these are drawn into a folder beside the page (:func:`llem_sweep.drawing.draw_figures`).
     """
     records, evidence = read_sweep(folder), Evidence()
     result = _result(records, records.refused(), interrupted=False, evidence=evidence)
+    if figures is not None:
+        place = figures_folder(records, output)
+        drawn = draw_figures(records, result.table, result.boards, figures, place)
+        result = result._replace(figures=drawn)
     file = report_file(records, output)
     if file is None:
         return _without_report(result, OutputError("the sweep is in an object store"))

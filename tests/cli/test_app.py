@@ -17,6 +17,7 @@ from llem_sweep.analysis import Format, Per
 from llem_sweep.cli.app import main
 from llem_sweep.cli.library import Going, Where
 from llem_sweep.config.sweep import SweepConfig
+from llem_sweep.drawing import Wanted
 from llem_sweep.errors import ConfigError, DeviceError, LlemSweepError, NoGpuError, Problem, StoreError
 from llem_sweep.execution.doctor import Examination
 from llem_sweep.execution.progress import Progress, SweepView
@@ -54,6 +55,7 @@ class FakeLibrary:
         self.dry_runs: list[Where] = []
         self.reports: list[Path | str] = []
         self.pages: list[tuple[Path | None, int | None]] = []
+        self.figures: list[Wanted | None] = []
         self.verified: list[Path | str] = []
         self.verify_report = VerifyReport(())
         self.compared: list[tuple[Path | str, Path | str, tuple[str, ...]]] = []
@@ -90,8 +92,16 @@ class FakeLibrary:
             plan, Admission(plan.experiments, ()), ClusterShape((NodeShape("here", 1, 2.0, "H100"),))
         )
 
-    def report_sweep(self, folder: Path | str, *, output: Path | None, timelines: int | None) -> SweepResult:
+    def report_sweep(
+        self,
+        folder: Path | str,
+        *,
+        output: Path | None,
+        timelines: int | None,
+        figures: Wanted | None,
+    ) -> SweepResult:
         self.reports.append(folder)
+        self.figures.append(figures)
         self.pages.append((output, timelines))
         return self.result
 
@@ -212,6 +222,29 @@ def test_a_report_reads_a_folder(library: FakeLibrary, capsys: pytest.CaptureFix
     assert library.pages == [(None, None)]
     assert library.runs == []
     assert "4 of 4 experiments completed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "wanted"),
+    [
+        ("", None),
+        ("--figures", Wanted(("svg", "pdf"))),
+        ("--figures --format both", Wanted(("svg", "pdf"))),
+        ("--figures --format pdf", Wanted(("pdf",))),
+        ("--figures --timeline-of a --timeline-of b", Wanted(("svg", "pdf"), ("a", "b"))),
+    ],
+)
+def test_figures_are_drawn_on_request(library: FakeLibrary, options: str, wanted: Wanted | None) -> None:
+    assert main(["report", "results/x", *options.split()], library) == 0
+    assert library.figures == [wanted]
+
+
+def test_options_of_figures_need_figures(library: FakeLibrary, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", "x", "--format", "svg", "--timeline-of", "a"], library) == 2
+    assert library.reports == []
+    printed = capsys.readouterr().err
+    assert "--format is about figures: add --figures" in printed
+    assert "--timeline-of is about figures: add --figures" in printed
 
 
 def test_the_schema_is_json(library: FakeLibrary, capsys: pytest.CaptureFixture[str]) -> None:

@@ -153,6 +153,21 @@ _Timelines = Annotated[
         help="Most experiments whose power and temperature the report shows over time [default: 200].",
     ),
 ]
+_Figures = Annotated[
+    bool, _Flag, Parameter(help="Draw figures for papers, into a folder called figures beside the report.")
+]
+_FigureFormat = Annotated[
+    Literal["svg", "pdf", "both"] | None,
+    Parameter(name="--format", help="With --figures: what they are written as [default: both]."),
+]
+_TimelineOf = Annotated[
+    list[str] | None,
+    Parameter(
+        negative="",
+        help="With --figures: draw power and temperature of the experiment in this folder over time; repeat it"
+        " for more [default: the best of each model].",
+    ),
+]
 
 
 def main(tokens: Sequence[str] | None = None, library: Library | None = None) -> int:
@@ -261,17 +276,23 @@ def _add_readers(app: App, library: Library) -> None:
         *,
         output: _ReportFile = None,
         timelines: _Timelines = None,
+        figures: _Figures = False,
+        format_: _FigureFormat = None,
+        timeline_of: _TimelineOf = None,
         grid_intensity: _Intensity = None,
         price: _Price = None,
         pue: _Pue = None,
         verbose: _Verbose = False,
     ) -> int:
         """Show what is in a sweep's folder and write its report.html anew, without running anything."""
-        from llem_sweep.cli.commands import report
+        from llem_sweep.cli.commands import report, wanted_figures
         from llem_sweep.report.footprint import read_rates
 
         rates = read_rates(grid_intensity, price, pue)
-        return report(library, folder, rates, output=output, timelines=timelines, verbose=verbose)
+        wanted = wanted_figures(figures=figures, format_=format_, timeline_of=timeline_of)
+        return report(
+            library, folder, rates, output=output, timelines=timelines, figures=wanted, verbose=verbose
+        )
 
     @app.command
     def compare(

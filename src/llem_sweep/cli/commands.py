@@ -29,6 +29,7 @@ from llem_sweep.store.uri import shown
 
 if TYPE_CHECKING:
     from llem_sweep.analysis import Format, Per
+    from llem_sweep.drawing import Wanted
 
 DEFAULT_OUTPUT = Path("results")
 
@@ -124,6 +125,22 @@ def plan(library: Library, request: Request) -> int:
     return 0
 
 
+def wanted_figures(*, figures: bool, format_: str | None, timeline_of: Sequence[str] | None) -> Wanted | None:
+    """The figures that the command line asks for. Raises ConfigError for options that go with --figures."""
+    from llem_sweep.drawing import Wanted
+
+    if not figures:
+        given = {"--format": format_, "--timeline-of": timeline_of}
+        problems = [
+            Problem(f"{option} is about figures: add --figures") for option, value in given.items() if value
+        ]
+        if problems:
+            raise ConfigError(problems)
+        return None
+    formats = ("svg", "pdf") if format_ in (None, "both") else (format_,)
+    return Wanted(formats, tuple(timeline_of or ()))
+
+
 def report(
     library: Library,
     folder: Path | str,
@@ -131,10 +148,12 @@ def report(
     *,
     output: Path | None,
     timelines: int | None,
+    figures: Wanted | None,
     verbose: bool,
 ) -> int:
-    """Show what is in a folder, and what its energy comes to at ``rates``, and write its page."""
-    result = library.report_sweep(folder, output=output, timelines=timelines)
+    """Show what is in a folder, and what its energy comes to at ``rates``, and write its page and the figures
+    asked for."""
+    result = library.report_sweep(folder, output=output, timelines=timelines, figures=figures)
     console = console_on(sys.stdout)
     show(console, summary_report(result, console.width, verbose=verbose))
     if rates is not None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 if TYPE_CHECKING:
     from llem_sweep.analysis import Format, Per
     from llem_sweep.config.sweep import SweepConfig
+    from llem_sweep.drawing import Wanted
     from llem_sweep.execution.doctor import Examination
     from llem_sweep.execution.progress import SweepView
     from llem_sweep.report.compare import Comparison
@@ -56,8 +57,15 @@ class Library(Protocol):
     def dry_run(self, sweep: SweepConfig, where: Where) -> DryRun:
         """Plan a sweep and hold it against the GPUs there."""
 
-    def report_sweep(self, folder: Path | str, *, output: Path | None, timelines: int | None) -> SweepResult:
-        """Read a folder back, and write its page."""
+    def report_sweep(
+        self,
+        folder: Path | str,
+        *,
+        output: Path | None,
+        timelines: int | None,
+        figures: Wanted | None,
+    ) -> SweepResult:
+        """Read a folder back, and write its page and the figures asked for."""
 
     def verify_results(self, folder: Path | str) -> VerifyReport:
         """Hold every result in a folder against its samples."""
@@ -121,11 +129,18 @@ class Package:
 
         return dry_run(sweep, **where._asdict())
 
-    def report_sweep(self, folder: Path | str, *, output: Path | None, timelines: int | None) -> SweepResult:
+    def report_sweep(
+        self,
+        folder: Path | str,
+        *,
+        output: Path | None,
+        timelines: int | None,
+        figures: Wanted | None,
+    ) -> SweepResult:
         from llem_sweep.sweep import report_sweep
 
         how = {} if timelines is None else {"timelines": timelines}
-        return report_sweep(folder, output=output, **how)
+        return report_sweep(folder, output=output, figures=figures, **how)
 
     def verify_results(self, folder: Path | str) -> VerifyReport:
         from llem_sweep.verify import verify_results

@@ -22,6 +22,7 @@ from llem_sweep.report.points import CONFIG, kind_of
 from llem_sweep.store.uri import inside
 
 if TYPE_CHECKING:
+    from llem_sweep.drawing import Drawn
     from llem_sweep.plan.efficiency import Efficiency
     from llem_sweep.report.summary import BoardEnergy
     from llem_sweep.sweep import SweepResult
@@ -73,9 +74,18 @@ def summary_report(result: SweepResult, width: int, *, verbose: bool = False) ->
         yield Text("Failed experiments stay so on --resume; remove one's folder to run it again.")
     if result.interrupted:
         yield outside(f"Run the rest with: llem-sweep --resume {shlex.quote(result.place)}")
+    if result.figures is not None:
+        yield from _figures(result.figures)
     if result.report is not None:
         yield outside(f"report: {inside(result.uri, result.report.name) if result.uri else result.report}")
     yield outside(result.place)
+
+
+def _figures(drawn: Drawn) -> Iterator[Text]:
+    """Where figures are, and which there aren't."""
+    for each in drawn.left_out:
+        yield outside(f"Not drawn: {each.name}: {each.reason}", "yellow")
+    yield outside(f"Figures: {count(len(drawn.files), 'file')} in {drawn.folder}")
 
 
 def _publishable(rows: Sequence[Row], result: SweepResult) -> Iterator[Text]:

@@ -15,6 +15,7 @@ from llem_sweep.store.atomic import write_file
 from llem_sweep.store.layout import (
     DAMAGED,
     FAILURE,
+    FIGURES,
     JOURNAL_SEGMENTS,
     LEASE,
     PLAN,
@@ -107,7 +108,7 @@ def _remove_halves(store: ObjectStore, entries: Mapping[str, Entry], stored: Map
     """Delete what uploads that never came to an end have left; what waits here is uploaded anew."""
     for name in entries:
         folder, slash, _ = name.partition("/")
-        if slash and folder not in (JOURNAL_SEGMENTS, LEASE, DAMAGED) and folder not in stored:
+        if slash and folder not in (JOURNAL_SEGMENTS, LEASE, DAMAGED, FIGURES) and folder not in stored:
             store.delete(name)
 
 

@@ -15,6 +15,7 @@
 │   ├── requests.parquet    of a backend that stamps its steps
 │   └── timeseries.parquet
 ├── report.html       to be looked at in a browser
+├── figures/          for papers, drawn on request; in no object store
 ├── summary.parquet
 └── summary.csv
 
@@ -61,6 +62,7 @@ SIDECARS = (TIMESERIES, OUTPUTS, REQUESTS)
 SUMMARY_PARQUET = "summary.parquet"
 SUMMARY_CSV = "summary.csv"
 REPORT = "report.html"
+FIGURES = "figures"
 PARTIAL = ".partial"
 """How the name of a file ends while it is being written."""
 

@@ -22,6 +22,7 @@ from llem_sweep.results.failure import FailureRecord
 from llem_sweep.results.outcome import FailureKind
 from llem_sweep.store.layout import (
     FAILURE,
+    FIGURES,
     PARTIAL,
     PLAN,
     RESULT,
@@ -316,7 +317,7 @@ def _read_retried(file: Path) -> frozenset[str]:
 
 def _left_of_an_outcome(folder: Path) -> str | None:
     """A file in ``folder`` that only an experiment leaves there, finished or not."""
-    if folder.name.startswith(".") or not folder.is_dir():
+    if folder.name.startswith(".") or folder.name == FIGURES or not folder.is_dir():
         return None
     names = sorted(file.name for file in folder.iterdir())
     return next((name for name in names if name in SIDECARS or name.endswith(PARTIAL)), None)

@@ -1,0 +1,1 @@
+"""Figures for papers: from points and samples to Vega-Lite specifications, and from these to SVG and PDF."""
