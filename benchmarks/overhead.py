@@ -28,7 +28,8 @@ whole process (Ray's threads included), of all workers, and of Ray's own process
 all of these share them, and on any machine load of others shows in the times but hardly in the processor time.
 
 What nothing built on Ray and a disk could go below is printed as well: a bare actor pool (one call in flight
-per actor, nothing persisted), and the disk's own syncs for one experiment.
+per actor, nothing persisted), and the disk's own syncs for one experiment, with what they cost the processor, in
+the folder that the sweeps are made in: ``--output`` chooses another.
 
 With sampling, every experiment also waits for ticks of the board's energy counter (100 ms on these boards): up
 to one before its window opens, so that the window begins where the energy is known, and three after it, which tell
@@ -53,7 +54,11 @@ import argparse
 import os
 import platform
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import ray
@@ -83,14 +88,26 @@ class Narrow(NamedTuple):
     recorded: Cost
     """The same sweep with records of many tokens to keep."""
     others: list[Cost]
-    disk_ms: float
 
 
-def run_narrow(experiments: int, trials: int) -> Narrow:
+@contextmanager
+def scratch(output: Path) -> Iterator[Path]:
+    """A folder in ``output`` for the sweeps of one Ray, gone at the end; tells what its disk costs."""
+    output.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=output.resolve()) as name:
+        disk = time_disk(Path(name) / "disk")
+        print(
+            f"the disk's own syncs for one experiment: {disk.median_ms:.2f} ms,"
+            f" {disk.cpu_ms:.2f} ms of processor time",
+            flush=True,
+        )
+        yield Path(name)
+
+
+def run_narrow(experiments: int, trials: int, output: Path) -> Narrow:
     """Every run on four GPUs, on one Ray, one after the other."""
-    with private_ray(GPUS) as (folder, start_s):
+    with private_ray(GPUS) as (_, start_s), scratch(output) as folder:
         print(f"starting Ray with {GPUS} GPUs: {start_s:.1f} s, once", flush=True)
-        disk_ms = time_disk(folder / "disk")
         sweep = time_sweep(
             f"run_sweep, {GPUS} GPUs, energy.backend: null", GPUS, experiments, "null", folder / "null"
         )
@@ -110,12 +127,12 @@ def run_narrow(experiments: int, trials: int) -> Narrow:
             time_tune("Tune, default", GPUS, few, reuse_actors=False, output=folder / "default"),
             time_sweep(f"run_sweep, {GPUS} GPUs, sampling", GPUS, experiments, "auto", folder / "auto"),
         ]
-    return Narrow(sweep, bare, recorded, others, disk_ms)
+    return Narrow(sweep, bare, recorded, others)
 
 
-def run_wide(gpus: int, experiments: int) -> list[Cost]:
+def run_wide(gpus: int, experiments: int, output: Path) -> list[Cost]:
     """The long sweep on many GPUs, and as many bare actors after it, on a Ray of their own."""
-    with private_ray(gpus) as (folder, start_s):
+    with private_ray(gpus) as (_, start_s), scratch(output) as folder:
         print(f"starting Ray with {gpus} GPUs: {start_s:.1f} s, once", flush=True)
         return [
             time_sweep(
@@ -180,6 +197,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--target-ms", type=float, default=TARGET_MS)
     parser.add_argument("--wide-gpus", type=int, default=64, help="of the long sweep; 0 leaves it out")
     parser.add_argument("--wide-experiments", type=int, default=5000)
+    parser.add_argument(
+        "--output", type=Path, default=Path("build/overhead"), help="where the sweeps' folders are made"
+    )
     given = parser.parse_args()
     if min(given.experiments, given.tune_trials) < 3 * GPUS:
         parser.error(f"--experiments and --tune-trials must be at least {3 * GPUS}")
@@ -189,10 +209,9 @@ def arguments() -> argparse.Namespace:
 def main() -> int:
     given = arguments()
     print(describe_machine())
-    narrow = run_narrow(given.experiments, given.tune_trials)
-    wide = run_wide(given.wide_gpus, given.wide_experiments) if given.wide_gpus else []
+    narrow = run_narrow(given.experiments, given.tune_trials, given.output)
+    wide = run_wide(given.wide_gpus, given.wide_experiments, given.output) if given.wide_gpus else []
     print_table([narrow.sweep, narrow.recorded, narrow.bare, *wide, *narrow.others])
-    print(f"the disk's own syncs for one experiment: {narrow.disk_ms:.2f} ms")
     reached = [told("median with energy.backend: null", narrow.sweep.median_ms, given.target_ms, "ms")]
     if wide:
         sweep, bare = wide

@@ -1,7 +1,7 @@
 """What the report of many results costs: time, memory and size.
 
 One experiment is measured on a simulated board. Sweeps of thousands are made of it on disk: its `result.json` with
-other identities, configurations and figures, and its samples beside each. Then `llem-sweep report` runs on them,
+other identities, configurations and figures, and its samples beside each. Then `llem-sweep report` runs on them
 in a process of its own, whose peak memory the system tells. Exit code 1 when a limit is missed.
 
     python benchmarks/report.py
@@ -53,6 +53,8 @@ class Cost(NamedTuple):
 
     seconds: float
     """From the start of its process to its end."""
+    cpu_s: float
+    """Of the processor, which other work on the machine changes little."""
     peak_mb: float
     """Most resident memory of the process."""
     page_mb: float
@@ -124,7 +126,9 @@ def report(folder: Path) -> Cost:
     took_s = time.perf_counter() - began_s
     if process.returncode != 0:
         raise SystemExit(f"llem-sweep report ended with {process.returncode}")
-    return Cost(took_s, usage.ru_maxrss * 1024 / 1e6, file.stat().st_size / 1e6)
+    return Cost(
+        took_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / 1e6, file.stat().st_size / 1e6
+    )
 
 
 def main() -> int:
@@ -140,8 +144,8 @@ def main() -> int:
         for results in (SMALL, asked.results):
             cost = report(write_sweep(Path(output) / str(results), results, whole, samples))
             print(
-                f"{results:,} results: {cost.seconds:.1f} s, {cost.peak_mb:,.0f} MB of memory,"
-                f" a page of {cost.page_mb:.2f} MB"
+                f"{results:,} results: {cost.seconds:.1f} s ({cost.cpu_s:.1f} s of the processor),"
+                f" {cost.peak_mb:,.0f} MB of memory, a page of {cost.page_mb:.2f} MB"
             )
             if results == SMALL:
                 met &= cost.page_mb < SIZE_MB

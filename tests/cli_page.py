@@ -61,7 +61,9 @@ def page() -> str:
 
 def _command(title: str, command: App) -> Iterator[str]:
     arguments = list(command.assemble_argument_collection())
-    given = " ".join(each.names[0] for each in arguments if _positional(each) and each.required)
+    given = " ".join(
+        each.names[0] for each in arguments if each.required and not each.names[0].startswith("-")
+    )
     yield f"## `{' '.join(filter(None, (title, given)))}`\n"
     assert command.default_command is not None, f"{title} does nothing"
     yield f"{inspect.getdoc(command.default_command)}\n"
@@ -73,23 +75,21 @@ def _command(title: str, command: App) -> Iterator[str]:
 def _row(argument: Argument) -> str:
     names = ", ".join(f"`{name}`" for name in argument.names)
     text = (argument.parameter.help or "").replace("|", "\\|")
-    return f"| {names} | {_value(argument.hint)} | {text} |"
+    return f"| {names} | {value(argument.hint)} | {text} |"
 
 
-def _positional(argument: Argument) -> bool:
-    return not argument.names[0].startswith("-")
-
-
-def _value(hint: Any) -> str:
+def value(hint: Any) -> str:
     """What is given for a parameter of type ``hint``, in words."""
+    if get_origin(hint) is Literal:
+        return " or ".join(f"`{choice}`" for choice in get_args(hint))
     kinds = [each for each in get_args(hint) if each is not NoneType] if hint not in _VALUES else [hint]
     if get_origin(hint) is Literal:
-        return ", ".join(map(str, get_args(hint)))
+        return ", ".join(f"`{value}`" for value in get_args(hint))
     if get_origin(hint) in (list, tuple):
-        return f"{_value(get_args(hint)[0])}, again for more"
+        return f"{value(get_args(hint)[0])}, again for more"
     if set(kinds) == {Path, str}:
         return "a path or URI"
-    return " or ".join(_VALUES[kind] if kind in _VALUES else _value(kind) for kind in kinds)
+    return " or ".join(_VALUES[kind] if kind in _VALUES else value(kind) for kind in kinds)
 
 
 if __name__ == "__main__":

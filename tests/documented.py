@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,7 @@ from llem_sweep.store.sweeps import sweeps_in
 ELSEWHERE: dict[str, str] = {
     "llem-sweep grid.yaml --address auto": "on a Ray, by tests/integration/test_documented_commands.py",
     "llem-sweep doctor --calibrate": "45 s of load; in simulated time by tests/execution/test_doctor.py",
+    "llem-sweep export results/grid_… --grid-intensity DEU": "the carbon extra; by tests/report/test_footprint.py",
     "pip install -c constraints.txt .": "installs",
 }
 """Commands that aren't run with the rest of their block, and why."""
@@ -34,24 +37,25 @@ EXITS: dict[str, int] = {
 _GRID = """\
 model: acme/made-up-7b
 backend: synthetic
-synthetic: {run_seconds: 0.15}
+synthetic: {run_seconds: 0.1}
 dataset: {n: 4, input_len: 8, output_len: 8}
 baseline: {enabled: false}
 warmup: {enabled: false}
 sweep:
-  precision: [bf16]
+  precision: [bf16, fp16]
 """
-_SHORTER = {"sweeps/quickstart.yaml": ("dataset.n=16", "baseline.enabled=false")}
+_SHORTER = {"sweeps/quickstart.yaml": ("dataset.n=4", "baseline.enabled=false")}
 """Overrides for files that take their time."""
 _STORE = "s3://bucket/runs"
-_THE_NEWEST = "…"
-"""Ends a name that a run has made up: the newest that begins so."""
+_ANY = "…"
+"""Ends a name that a run has made up."""
+_PLACE = re.compile(r"(?<=\")(results/[^\"]+|s3://bucket/runs[^\"]*)(?=\")")
 
 
 class Stage:
     """A folder with a small ``grid.yaml`` and a finished sweep of it, which is the working directory.
 
-    ``store`` is the URI that stands in for the bucket of the pages.
+    ``store`` is the URI that stands in for the bucket of the pages; it has a finished sweep when one is asked for.
     """
 
     def __init__(self, folder: Path, store: str, patch: pytest.MonkeyPatch) -> None:
@@ -65,11 +69,12 @@ class Stage:
             shutil.copytree(ROOT / "sweeps" / "models" / "tiny-llama", folder / "models" / name)
         (folder / "prompts.jsonl").write_text('{"prompt": "What is a joule?"}\n')
         (folder / "grid.yaml").write_text(_GRID)
-        (folder / "larger.yaml").write_text(_GRID.replace("[bf16]", "[bf16, fp16]"))
+        (folder / "larger.yaml").write_text(_GRID.replace("[bf16, fp16]", "[bf16, fp16, fp32]"))
         (folder / "home").mkdir()
         patch.chdir(folder)
         patch.setenv("HOME", str(folder / "home"))
         patch.setenv("CUDA_VISIBLE_DEVICES", "")
+        patch.setenv("OMP_NUM_THREADS", "1")
         patch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
         self._run("llem-sweep grid.yaml")
 
@@ -96,7 +101,11 @@ class Stage:
         """On a simulated GPU and without Ray, whose start would take ten seconds each time."""
         program, *given = shlex.split(command)
         if program == "llem-sweep":
-            code = main(list(self._adapted(given)))
+            if ">" in given:
+                with Path(given.pop()).open("w") as output, redirect_stdout(output):
+                    code = main(list(self._adapted(given[:-1])))
+            else:
+                code = main(list(self._adapted(given)))
         else:
             code = subprocess.run(["bash", "-euo", "pipefail", "-c", command], timeout=60).returncode
         assert code == EXITS.get(command, 0), f"{command}: exit code {code}"
@@ -113,15 +122,25 @@ class Stage:
             yield from ("--set", override)
 
     def _place(self, word: str) -> str:
-        """``word`` with the store of the test, and the newest sweep, where it names one."""
-        root, options = self._store.split("?")
+        """``word`` with the store of the test, and a finished sweep or experiment where it names one."""
+        if word == _STORE:
+            return self._store
         if word.startswith(_STORE):
-            word = f"{root}{word.removeprefix(_STORE)}?{options}"
-        if _THE_NEWEST not in word:
+            if not sweeps_in(self._store):
+                self._run(f"llem-sweep grid.yaml --output {_STORE}")
+            return max(sweeps_in(self._store))
+        if not word.startswith("results/") or Path(word).exists():
             return word
-        above, _, _ = word.rpartition(_THE_NEWEST)[0].rpartition("/")
-        where = f"{above}?{options}" if "://" in word else above
-        return str(max(sweeps_in(where)))
+        sweep, _, experiment = word.removeprefix("results/").partition("/")
+        finished = [Path(each) for each in sweeps_in("results")]
+        if sweep.endswith(_ANY):
+            folder = max(each for each in finished if each.name.startswith(sweep.removesuffix(_ANY)))
+        else:
+            folder = Path("results", sweep)
+            shutil.copytree(finished[0], folder)
+        if experiment:
+            (folder,) = folder.glob(f"*_{experiment.removesuffix(f'_{_ANY}').rpartition('_')[2]}_*")
+        return str(folder)
 
     def _plan(self, text: str) -> None:
         """A sweep file, or a part of one, is loaded and planned, and leaves no point out."""
@@ -138,4 +157,5 @@ class Stage:
     def _compute(self, text: str) -> None:
         """Blocks of a page share their names; ``folder`` is that of a finished sweep."""
         self._names.setdefault("folder", self._place("results/grid_…"))
-        exec(compile(text.replace(_STORE, self._place(_STORE)), "block", "exec"), self._names)
+        placed = _PLACE.sub(lambda match: self._place(match[0]), text)
+        exec(compile(placed, "block", "exec"), self._names)

@@ -43,7 +43,8 @@ result; `tests/docs/test_generated.py` fails for a column without a meaning, and
 - `result.json` holds these fields nested; `load_result` reads one.
 - `load_results` makes one row of each result: nested fields have dotted names, except those of
   `environment_snapshot`, which stand at the top. Columns `config.<field>` follow, for each field of the
-  [configuration](options.md) that departs from its default in any row, and `folder`, relative to the folder read.
+  [configuration](options.md) that departs from its default in any row, and `folder`, relative to the folder read;
+  of several folders, `sweep` before it says which one a row is of.
 - `summary.parquet` and `summary.csv` have a row for every planned experiment, failed ones too, with the columns
   [below](#columns-of-the-summary).
 

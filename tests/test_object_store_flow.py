@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -102,6 +103,7 @@ def test_a_store_that_is_down_for_a_while_delays_nothing_but_the_upload(s3: S3Se
     assert completed(place).total() == len(completed(place)) == 6
     assert {name.rpartition("/")[2] for name in store_at(result.place).entries()} >= {
         "summary.parquet",
+        "report.html",
         "summary.csv",
         "sweep.yaml",
     }
@@ -232,3 +234,28 @@ def test_a_uri_that_is_none_is_a_mistake_and_leaves_nothing(
     assert main([str(grid), "--output", "s4://bucket/x", "--simulate-gpus", "1", "--inline"]) == 2
     assert "isn't a place that pyarrow knows" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["grid.yaml"]
+
+
+def test_the_page_of_a_sweep_in_a_store_has_its_timelines_wherever_it_is_written(
+    s3: S3Server, spool: Path, tmp_path: Path
+) -> None:
+    fields = {"energy": {}, "baseline": {"enabled": False}, "synthetic": {"run_seconds": 0.3}}
+    sweep = SweepConfig(name="grid", shared=QUICK | fields, sweep={"n": (1, 2)}, source="model: acme\n")
+    result = run_sweep(sweep, output=s3.folder(), simulate_gpus=1, inline=True)
+    assert result.warnings == ()
+    stored = store_at(result.place).get("report.html").decode()
+    page = tmp_path / "page.html"
+    assert main(["report", result.place, "--output", str(page)]) == 0
+    for content in (stored, page.read_text()):
+        found = re.search(r'id="data">(.*?)</script>', content, re.DOTALL)
+        assert found
+        assert sorted(json.loads(found.group(1))["timelines"]["shown"]) == ["0", "1"]
+    assert "model: acme" in page.read_text()
+
+
+def test_without_a_place_for_it_the_page_of_a_sweep_in_a_store_is_a_warning(
+    s3: S3Server, spool: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = run_sweep(quick(1), output=s3.folder(), simulate_gpus=1, inline=True)
+    assert main(["report", result.place]) == 0
+    assert "the report wasn't written" in " ".join(capsys.readouterr().out.split())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import shutil
@@ -13,7 +14,7 @@ import pytest
 from llem_sweep import run_sweep
 from llem_sweep.cli.app import main
 from llem_sweep.config.sweep import SweepConfig
-from llem_sweep.errors import OutputError
+from llem_sweep.errors import OutputError, StoreError
 from llem_sweep.sweep import report_sweep
 
 
@@ -73,7 +74,7 @@ def test_a_page_made_anew_is_the_same(folder: Path, finished: Path) -> None:
 
 def test_the_command_tells_where_the_page_is(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", str(folder)]) == 0
-    assert "Report: " in capsys.readouterr().out
+    assert f"report: {folder / 'report.html'}" in capsys.readouterr().out
 
 
 def test_a_page_elsewhere_links_back_to_the_folder(folder: Path, tmp_path: Path) -> None:
@@ -118,3 +119,21 @@ def test_samples_that_are_gone_leave_a_page_that_says_so(folder: Path) -> None:
     data = data_of(report_sweep(folder).report or Path())
     assert data["timelines"]["shown"] == {}
     assert "can't read" in data["timelines"]["absent"]["0"]
+
+
+def test_what_was_refused_is_still_told_when_the_page_is_made_anew(tmp_path: Path) -> None:
+    result = run_sweep(
+        quick().model_copy(update={"sweep": {"gpus": (1, 4)}}), output=tmp_path, simulate_gpus=1, inline=True
+    )
+    assert [each.refusal.value for each in result.refused] == ["no_such_gpu"]
+    assert result.report is not None
+    before = result.report.read_bytes()
+    again = report_sweep(result.folder)
+    assert again.refused == result.refused
+    assert result.report.read_bytes() == before
+    assert result.refused[0].reason in html.unescape(before.decode())
+    (result.folder / "summary.parquet").write_bytes(b"no table")
+    with pytest.raises(StoreError, match=r"summary\.parquet can't be read"):
+        report_sweep(result.folder)
+    (result.folder / "summary.parquet").unlink()
+    assert report_sweep(result.folder).refused == ()

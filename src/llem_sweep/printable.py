@@ -16,7 +16,9 @@ def printable(text: str, *, lines: bool = False) -> str:
 
     Line ends are spelled out too unless ``lines`` keeps them; a tab becomes spaces.
     """
-    return "".join(_shown(char, lines) for char in redact(text).replace("\r\n", "\n").expandtabs(4))
+    plain = redact(text).replace("\r\n", "\n").expandtabs(4)
+    # Nearly every text is, and looking at each of its characters takes longer than all else here.
+    return plain if plain.isprintable() else "".join(_shown(char, lines) for char in plain)
 
 
 def _shown(char: str, lines: bool) -> str:

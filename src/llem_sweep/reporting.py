@@ -49,7 +49,8 @@ def report_page(
                 "inline": settings.inline,
                 "address": settings.address,
             },
-            place=records.place,
+            # Of a path the name alone: where it lies on somebody's disk is nothing for those it is sent to.
+            place=records.path.name if records.place == str(records.path) else records.place,
             sidecar=records.sidecar,
             links=links,
             most_timelines=timelines,

@@ -243,7 +243,7 @@ def report_sweep(
     With ``figures`` these are drawn into a folder beside the page (:func:`llem_sweep.drawing.draw_figures`).
     """
     records, evidence = read_sweep(folder), Evidence()
-    result = _result(records, refused=(), interrupted=False, evidence=evidence)
+    result = _result(records, records.refused(), interrupted=False, evidence=evidence)
     if figures is not None:
         place = figures_folder(records, output)
         drawn = draw_figures(records, result.table, result.boards, figures, place)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from factories import make_plan
+from llem_sweep.analysis import Format, Per
 from llem_sweep.cli.app import main
 from llem_sweep.cli.library import Going, Where
 from llem_sweep.config.sweep import SweepConfig
@@ -23,6 +24,8 @@ from llem_sweep.execution.progress import Progress, SweepView
 from llem_sweep.harness.verification import Verification
 from llem_sweep.plan.types import Admission, ClusterShape, NodeShape
 from llem_sweep.report.compare import Comparison
+from llem_sweep.report.footprint import Rates
+from llem_sweep.report.grid_intensity import GridIntensity
 from llem_sweep.results.verdict import Verdict
 from llem_sweep.sweep import DryRun, SweepResult
 from llem_sweep.verify import Verified, VerifyReport
@@ -57,6 +60,7 @@ class FakeLibrary:
         self.verify_report = VerifyReport(())
         self.compared: list[tuple[Path | str, Path | str, tuple[str, ...]]] = []
         self.comparison = Comparison({}, (), (), (), ())
+        self.exports: list[tuple[tuple[Path | str, ...], str, str, Rates | None, Path | str | None]] = []
         self.examinations: list[tuple[bool, int | None]] = []
 
     def load_sweep(self, path: Path, overrides: Sequence[str]) -> SweepConfig:
@@ -108,6 +112,18 @@ class FakeLibrary:
     def compare(self, a: Path | str, b: Path | str, across: Collection[str]) -> Comparison:
         self.compared.append((a, b, tuple(across)))
         return self.comparison
+
+    def export(
+        self,
+        folders: Sequence[Path | str],
+        form: Format,
+        *,
+        per: Per,
+        rates: Rates | None,
+        output: Path | str | None,
+    ) -> str:
+        self.exports.append((tuple(folders), form, per, rates, output))
+        return "a,b\n1,2\n"
 
     def examine(
         self, *, calibrate: bool, simulate_gpus: int | None, tell: Callable[[str], None]
@@ -339,6 +355,9 @@ def test_ctrl_c_before_the_sweep_has_begun_is_an_interrupt(
         ("GRID --simulate-gpus 2 --address auto", "leave --address out"),
         ("GRID -q -v", "opposites"),
         ("compare a", "B"),
+        ("export", "FOLDER"),
+        ("export a --format xlsx", "xlsx"),
+        ("export a --per board", "board"),
         ("compare a b --pue 1.1", "give --grid-intensity or --price with it"),
         ("report a --grid-intensity 400 --pue 0.5", "a PUE is 1 or more"),
     ],
@@ -363,6 +382,24 @@ def test_two_folders_are_compared_by_one_call(
     assert main(["compare", "a", "s3://b/c", "--across", "boards, methods"], library) == 0
     assert library.compared == [(Path("a"), "s3://b/c", ("boards", "methods"))]
     assert "A  a\nB  s3://b/c\n" in capsys.readouterr().out
+
+
+def test_an_export_goes_to_standard_output_as_it_is(
+    library: FakeLibrary, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", "a", "s3://b/c"], library) == 0
+    assert library.exports == [((Path("a"), "s3://b/c"), "csv", "configuration", None, None)]
+    assert capsys.readouterr().out == "a,b\n1,2\n"
+
+
+def test_an_export_to_a_file_prints_its_path(
+    library: FakeLibrary, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = "export a --format latex --per experiment --output t.tex --grid-intensity 400 --pue 1.2"
+    assert main(line.split(), library) == 0
+    rates = Rates(GridIntensity(400.0, "as given"), None, 1.2)
+    assert library.exports == [((Path("a"),), "latex", "experiment", rates, Path("t.tex"))]
+    assert capsys.readouterr().out == "t.tex\n"
 
 
 def test_a_report_tells_carbon_and_cost_where_it_is_asked(
@@ -401,6 +438,7 @@ def test_help_names_every_command_and_imports_nothing_heavy() -> None:
     for word in (
         "GRID",
         "compare",
+        "export",
         "report",
         "schema",
         "--dry-run",

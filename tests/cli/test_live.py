@@ -96,7 +96,7 @@ def test_no_terminal_is_too_low(width: int, workers: int) -> None:
         assert len(lines) <= max(height, 2)
         assert lines[0].startswith("8 of 24 done")
         if height >= 12:
-            assert lines[-2].startswith("failed ")
+            assert lines[-2].endswith("CUDA out of memory")
 
 
 def test_the_phases_are_those_that_people_know() -> None:
@@ -147,6 +147,21 @@ def test_the_energy_says_what_it_counts() -> None:
     assert not any("kJ" in line for line in drawn(progress(energy_j=None), 80))
 
 
+@pytest.mark.parametrize("width", [80, 140])
+def test_the_reason_of_a_failure_is_seen_however_long_its_name(width: int) -> None:
+    name = " ".join(f"some_long_field_{number}=value" for number in range(9)) + " batch_size=8"
+    long = NOTE._replace(experiment=name, message="OutOfMemoryError: no room for the last 2 GiB")
+    text = "\n".join(drawn(progress(recent_failures=(long,)), width))
+    assert "batch_size=8 (load)" in text
+    assert "OutOfMemoryError: no room for the last 2 GiB" in text
+
+
+def test_names_have_what_they_need_and_experiments_the_rest() -> None:
+    experiment = "precision=bf16 max_output_tokens=256 cycle=2"
+    short = worker(0, name="n/w0", board="NVIDIA L4", model="acme/tiny", experiment=experiment)
+    assert experiment in "\n".join(drawn(progress()._replace(workers=(short,)), 140))
+
+
 def test_the_bar_tells_failures_from_the_rest_and_both_from_what_is_left() -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=120, color_system="256", _environ={})
     with console.capture() as capture:
@@ -170,7 +185,7 @@ def test_what_does_not_fit_is_counted_instead_of_cut(width: int, height: int) ->
     assert len(lines) <= height
     shown = sum(1 for line in lines if line.startswith("node"))
     assert f"{64 - shown} more, {64 - shown} busy" in "\n".join(lines)
-    assert "failed precision=fp32" in lines[-2]
+    assert lines[-2].endswith("CUDA out of memory")
     assert lines[-1] == ""
 
 

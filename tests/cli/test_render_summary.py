@@ -343,7 +343,7 @@ def test_cycles_are_one_row_with_their_number_and_their_spread(
     ]
     partly = printed(summary_report(make_sweep_result(plan, each=each, failed={1: "no"}, pending=[2]), 140))
     assert table_rows(partly)[0].split()[1:4] == ["1", "of", "3"]
-    assert "\nNot run yet\n  Llama-3.1-8B (cycle 3)\n" in partly
+    assert "\nNot run yet\n  Llama-3.1-8B cycle 3\n" in partly
 
 
 def test_what_was_not_run_yet_is_named_and_cut(make_sweep_result: MakeResult, printed: Printed) -> None:
@@ -393,3 +393,17 @@ def test_a_long_front_is_cut_unless_asked_for(make_sweep_result: MakeResult, pri
     result = make_sweep_result(make_plan(30), each=each)
     assert printed(summary_report(result, 140)).count("J/token at") == FRONT_SHOWN
     assert printed(summary_report(result, 140, verbose=True)).count("J/token at") == 30
+
+
+def test_cycles_that_failed_alike_are_one_failure(make_sweep_result: MakeResult, printed: Printed) -> None:
+    plan = make_plan(2, n_cycles=3)
+    failures = {0: "broke", 1: "broke", 2: "otherwise", 5: "broke"}
+    result = make_sweep_result(plan, failed=failures)
+    text = printed(summary_report(result, 140))
+    named = [f"  Llama-3.1-8B run_seconds={number}.0" for number in range(2)]
+    assert f"{named[0]} cycles 1, 2: load, out_of_memory\n    broke\n" in text
+    assert f"{named[0]} cycle 3: load, out_of_memory\n    otherwise\n" in text
+    assert f"{named[1]} cycle 3: load, out_of_memory\n    broke\n" in text
+    assert "/failure1/failure.json" in text
+    assert "/failure0/failure.json" not in text
+    assert "/failure0/failure.json" in printed(summary_report(result, 140, verbose=True))

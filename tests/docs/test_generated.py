@@ -34,6 +34,10 @@ def test_the_page_of_the_command_line_has_every_option() -> None:
     for command in (program, *(program[name] for name in cli_page.commands(program))):
         for argument in command.assemble_argument_collection():
             assert all(f"`{name}`" in page for name in argument.names)
+            assert (
+                all(word.strip() for word in cli_page.value(argument.hint).split(" or "))
+                or argument.hint is bool
+            )
     assert {"report", "verify", "doctor", "schema"} <= set(cli_page.commands(program))
 
 

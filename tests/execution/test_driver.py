@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 from execution.conftest import ONE, TWO, Drive, ListSink, Script, planned
 from factories import make_result
+from llem_sweep.clock import SimulatedClock
 from llem_sweep.config.sweep import ExecutionConfig
 from llem_sweep.errors import ClusterError, OutputError
+from llem_sweep.execution.driver import STOPPING
+from llem_sweep.execution.interrupts import Interrupts
 from llem_sweep.execution.ledger import Ending
 from llem_sweep.plan.types import PlannedExperiment
 from llem_sweep.results.outcome import Completed, Failed, FailureKind, Outcome, Stage
@@ -322,3 +327,17 @@ def test_an_outcome_is_written_even_where_the_next_task_can_not_be_handed_out(dr
     with pytest.raises(OutputError, match="journal"):
         drive([planned("a"), planned("b")], nodes=(ONE,), sink=sink)
     assert sink.log == ["dispatched a-1", "kept a-1"]
+
+
+def test_an_interrupt_is_told_of_once_and_by_the_driver(drive: Drive) -> None:
+    """A signal comes in the midst of anything: in a handler, a line could be written into another one."""
+    bench = drive([planned(f"m{number}") for number in range(9)], interrupt_at_s=(1.5, 1.6))
+    assert bench.ending is Ending.INTERRUPTED
+    assert bench.view.messages == [STOPPING]
+    clock = SimulatedClock()
+    interrupts = Interrupts(clock)
+    assert not interrupts.untold()
+    with interrupts:
+        signal.raise_signal(signal.SIGINT)
+        assert interrupts.stopping
+    assert [interrupts.untold(), interrupts.untold()] == [True, False]

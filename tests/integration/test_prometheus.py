@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
+import documentation
 import grafana
 from deploy_files import ROOT
 from integration.watched import Watched, watched_sweep
@@ -76,21 +77,26 @@ def prometheus(targets: Path, folder: Path) -> Iterator[Prometheus]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with (folder / "prometheus.log").open("w") as log:
-        process = subprocess.Popen(
-            [
-                "prometheus",
-                f"--config.file={written}",
-                f"--storage.tsdb.path={folder / 'tsdb'}",
-                f"--web.listen-address=127.0.0.1:{port}",
-            ],
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
+        ours = {
+            "--config.file": str(written),
+            "--storage.tsdb.path": str(folder / "tsdb"),
+            "--web.listen-address": f"127.0.0.1:{port}",
+        }
+        process = subprocess.Popen(documented(ours), stdout=log, stderr=subprocess.STDOUT)
     try:
         yield Prometheus(port)
     finally:
         process.terminate()
         process.wait(30)
+
+
+def documented(ours: dict[str, str]) -> list[str]:
+    """The command of docs/monitoring.md, every option of it given ``ours`` as its value."""
+    page = documentation.read(ROOT / "docs" / "monitoring.md")
+    every = [command for block in page.blocks for command in documentation.commands(block)]
+    (command,) = [each for each in every if each.startswith("prometheus ")]
+    program, *options = command.split()
+    return [program, *(f"{name}={ours[name]}" for name, _, _ in (each.partition("=") for each in options))]
 
 
 @pytest.fixture

@@ -121,3 +121,25 @@ def test_the_best_of_each_model() -> None:
 def test_publishable_is_every_cycle() -> None:
     [point] = points([row(), row(cycle=2, **{"verdict.publishable": False})])
     assert not point.publishable
+
+
+def test_the_phases_of_a_token_are_shares_of_its_energy_with_their_own_bounds() -> None:
+    phases = {
+        "output_tokens": 100,
+        "phases.prefill.energy_j": 50.0,
+        "phases.prefill.energy_uncertainty_j": 5.0,
+        "phases.decode.energy_j": 150.0,
+        "phases.decode.energy_uncertainty_j": 10.0,
+    }
+    [point] = points([row(**phases)])
+    assert (point.prefill_per_token_j, point.decode_per_token_j) == (Figure(0.5, 0.05), Figure(1.5, 0.1))
+    [point] = points([row(**phases), row(**phases | {"cycle": 2, "phases.decode.energy_j": None})])
+    assert point.prefill_per_token_j == Figure(0.5, 0.05)
+    assert point.decode_per_token_j is None
+
+
+def test_without_phases_or_tokens_nothing_is_said_of_them() -> None:
+    [point] = points([row()])
+    assert (point.prefill_per_token_j, point.decode_per_token_j) == (None, None)
+    [point] = points([row(**{"output_tokens": 0, "phases.prefill.energy_j": 1.0})])
+    assert point.prefill_per_token_j is None

@@ -379,3 +379,45 @@ def test_a_failure_that_cannot_be_kept_either_stops_the_run(tmp_path: Path) -> N
     assert list((sweep / ".staging").iterdir()) == []
     with SweepFolder.open(sweep) as folder:
         assert folder.settled() == {}
+
+
+def test_samples_and_sweep_files_are_read_from_the_folder(folder: SweepFolder) -> None:
+    commit(folder, 0)
+    [settled] = folder.settled().values()
+    assert (
+        folder.sidecar(settled.folder) == (folder.path / settled.folder / "timeseries.parquet").read_bytes()
+    )
+    assert [name for name, _ in folder.sources()] == ["sweep.yaml"]
+    with pytest.raises(StoreError, match=r"can't read .*nowhere.timeseries\.parquet"):
+        folder.sidecar("nowhere")
+
+
+def test_what_is_kept_elsewhere_is_fetched_and_a_store_that_is_down_is_asked_once(
+    folder: SweepFolder,
+) -> None:
+    asked: list[str] = []
+
+    def elsewhere(name: str) -> bytes:
+        asked.append(name)
+        if name.startswith("gone"):
+            raise FileNotFoundError(name)
+        if name.startswith("down"):
+            raise OSError("the store is down")
+        return b"samples"
+
+    folder.elsewhere = elsewhere
+    assert folder.sidecar("a") == b"samples"
+    for name in ("gone", "down", "down-2"):
+        with pytest.raises(StoreError, match=f"can't read .*{name}"):
+            folder.sidecar(name)
+    assert asked == [f"{name}/timeseries.parquet" for name in ("a", "gone", "down")]
+
+
+def test_the_report_is_replaced_whole_and_cannot_be_written_over_a_folder(folder: SweepFolder) -> None:
+    for content in (b"one", b"two"):
+        assert folder.write_report(content) == folder.path / "report.html"
+        assert (folder.path / "report.html").read_bytes() == content
+    (folder.path / "report.html").unlink()
+    (folder.path / "report.html").mkdir()
+    with pytest.raises(OutputError, match=r"report\.html.*--resume"):
+        folder.write_report(b"three")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from pathlib import Path
 
@@ -185,6 +186,21 @@ def test_more_results_than_are_read_at_once_keep_their_order(
     (tmp_path / table["folder"][4].as_py() / "result.json").write_text("{}")
     with pytest.raises(DamagedError, match=r"result\.json isn't a result"):
         load_results(tmp_path)
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_the_collector_of_garbage_is_left_as_it_was(tmp_path: Path, saved: Path, on: bool) -> None:
+    was_on = gc.isenabled()
+    try:
+        (gc.enable if on else gc.disable)()
+        load_results(tmp_path)
+        assert gc.isenabled() is on
+        (saved / "result.json").write_text("{")
+        with pytest.raises(DamagedError):
+            load_results(tmp_path)
+        assert gc.isenabled() is on
+    finally:
+        (gc.enable if was_on else gc.disable)()
 
 
 def test_pandas_reads_the_table(tmp_path: Path) -> None:

@@ -122,6 +122,24 @@ _Price = Annotated[
     str | None, Parameter(help='Price of electricity, told apart from the energy: per kWh, as "0.30 EUR".')
 ]
 _Pue = Annotated[float | None, Parameter(help="Power usage effectiveness of the building, 1 or more.")]
+_Exported = Annotated[
+    Path | str,
+    Parameter(converter=_place, help="Further folders; their rows are told apart."),
+]
+_Format = Annotated[
+    Literal["csv", "jsonl", "latex"],
+    Parameter(help="csv, jsonl (a JSON object a line) or latex [default: csv]."),
+]
+_Per = Annotated[
+    Literal["configuration", "experiment"],
+    Parameter(
+        help="A row a configuration, its cycles together, or a row an experiment [default: configuration]."
+    ),
+]
+_ExportTo = Annotated[
+    Path | str | None,
+    Parameter(converter=_place, help="File to write, in place of what is there [default: standard output]."),
+]
 
 _ReportFile = Annotated[
     Path | None,
@@ -294,6 +312,25 @@ def _add_readers(app: App, library: Library) -> None:
 
         names = [name.strip() for name in across.split(",") if name.strip()]
         return compare(library, a, b, names, read_rates(grid_intensity, price, pue), verbose=verbose)
+
+    @app.command
+    def export(
+        folder: _Folder,
+        /,
+        *more: _Exported,
+        format: _Format = "csv",  # noqa: A002 - the option's name
+        per: _Per = "configuration",
+        output: _ExportTo = None,
+        grid_intensity: _Intensity = None,
+        price: _Price = None,
+        pue: _Pue = None,
+    ) -> int:
+        """Write results for other programs or for a paper: CSV, JSON lines or a LaTeX table."""
+        from llem_sweep.cli.commands import export
+        from llem_sweep.report.footprint import read_rates
+
+        rates = read_rates(grid_intensity, price, pue)
+        return export(library, (folder, *more), format, per=per, rates=rates, output=output)
 
     @app.command
     def verify(

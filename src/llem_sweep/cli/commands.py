@@ -28,6 +28,7 @@ from llem_sweep.report.footprint import Rates, totals
 from llem_sweep.store.uri import shown
 
 if TYPE_CHECKING:
+    from llem_sweep.analysis import Format, Per
     from llem_sweep.drawing import Wanted
 
 DEFAULT_OUTPUT = Path("results")
@@ -173,6 +174,25 @@ def compare(
     found = library.compare(a, b, across)
     console = console_on(sys.stdout)
     show(console, compare_report(found, shown(a), shown(b), console.width, rates, verbose=verbose))
+    return 0
+
+
+def export(
+    library: Library,
+    folders: Sequence[Path | str],
+    form: Format,
+    *,
+    per: Per,
+    rates: Rates | None,
+    output: Path | str | None,
+) -> int:
+    """Write results for other programs, to a file or to standard output."""
+    text = library.export(folders, form, per=per, rates=rates, output=output)
+    if output is not None:
+        print(printable(str(output)))
+    else:
+        # A terminal acts on what it is shown; a file or another program takes it as it is.
+        sys.stdout.write(printable(text, lines=True) if sys.stdout.isatty() else text)
     return 0
 
 

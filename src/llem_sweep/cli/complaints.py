@@ -12,7 +12,7 @@ from cyclopts.exceptions import CycloptsError, UnusedCliTokensError
 from llem_sweep.cli.escape import printable
 from llem_sweep.errors import ConfigError, LlemSweepError
 
-COMMANDS = ("compare", "doctor", "report", "schema", "verify")
+COMMANDS = ("compare", "doctor", "export", "report", "schema", "verify")
 
 
 def print_error(error: LlemSweepError, stream: TextIO, *, verbose: bool) -> None:

@@ -10,9 +10,9 @@ from rich.console import Group
 from rich.text import Text
 
 from llem_sweep.cli.colours import BAD, DOUBT, GOOD
-from llem_sweep.cli.escape import outside
+from llem_sweep.cli.escape import printable
 from llem_sweep.cli.wording import progress_counts, progress_energy, progress_times
-from llem_sweep.cli.workers import Layout, worker_lines
+from llem_sweep.cli.workers import Layout, end_of, worker_lines
 from llem_sweep.execution.progress import FailureNote, Progress
 
 FAILURES_SHOWN = 3
@@ -35,23 +35,24 @@ def frame(progress: Progress, width: int, height: int) -> Group:
     workers first, which are counted then."""
     head = [*_status(progress, width), *_notices(progress)]
     failures = progress.recent_failures[-FAILURES_SHOWN:]
-    layout = Layout.of(width)
+    layout = Layout.of(width, progress.workers[:height])
     # One line less: the last is left empty because a terminal echoes Ctrl-C where the cursor stands: at the end of
     # a full line that would push everything down by one, unknown to rich.
     head = head[: max(1, height - 1)]
-    room = _room(height - 1 - len(head), len(failures), layout.lines)
+    room = _room(height - 1 - len(head), layout.lines * len(failures), layout.lines)
     parts = [*head]
     if room.bar:
         parts.append(_bar(progress, width))
     parts += worker_lines(progress.workers, layout, room.workers)
-    parts += [_failure(note) for note in failures[len(failures) - room.failures :]]
+    for note in failures[len(failures) - room.failures // layout.lines :]:
+        parts += _failure(note, width, layout.lines)
     return Group(*(_cut(part, width) for part in parts), Text())
 
 
 def _room(lines: int, failures: int, lines_a_worker: int) -> _Room:
     """Shares ``lines``: the table's head and one worker come before failures, these and the bar before others."""
     left = max(0, lines - 1 - lines_a_worker)
-    shown = min(failures, left)
+    shown = min(failures, left - left % lines_a_worker)
     bar = 1 if left > shown else 0
     return _Room(bar, shown, max(0, lines - shown - bar))
 
@@ -86,10 +87,14 @@ def _bar(progress: Progress, width: int) -> Text:
     return Text.assemble(("━" * (settled - failed), GOOD), ("━" * failed, BAD), "─" * (width - settled))
 
 
-def _failure(note: FailureNote) -> Text:
-    return Text.assemble(
-        ("failed ", f"bold {BAD}"), outside(f"{note.experiment} ({note.stage}): {note.message}")
-    )
+def _failure(note: FailureNote, width: int, lines: int) -> list[Text]:
+    """On one line, of which the reason has most, or on two."""
+    failed, stage = ("failed ", f"bold {BAD}"), f" ({printable(note.stage)})"
+    if lines == 1:
+        name = end_of(printable(note.experiment), 2 * width // 5)
+        return [Text.assemble(failed, name, stage, ": ", printable(note.message))]
+    name = end_of(printable(note.experiment), max(1, width - len("failed ") - len(stage)))
+    return [Text.assemble(failed, name, stage), Text(f"  {printable(note.message)}")]
 
 
 def _cut(line: Text, width: int) -> Text:

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
+    from llem_sweep.analysis import Format, Per
     from llem_sweep.config.sweep import SweepConfig
     from llem_sweep.drawing import Wanted
     from llem_sweep.execution.doctor import Examination
     from llem_sweep.execution.progress import SweepView
     from llem_sweep.report.compare import Comparison
+    from llem_sweep.report.footprint import Rates
     from llem_sweep.sweep import DryRun, SweepResult
     from llem_sweep.verify import VerifyReport
 
@@ -70,6 +72,17 @@ class Library(Protocol):
 
     def compare(self, a: Path | str, b: Path | str, across: Collection[str]) -> Comparison:
         """Hold the configurations of two folders against each other."""
+
+    def export(
+        self,
+        folders: Sequence[Path | str],
+        form: Format,
+        *,
+        per: Per,
+        rates: Rates | None,
+        output: Path | str | None,
+    ) -> str:
+        """Results as text for other programs, written to a file if asked."""
 
     def examine(
         self, *, calibrate: bool, simulate_gpus: int | None, tell: Callable[[str], None]
@@ -138,6 +151,19 @@ class Package:
         from llem_sweep.analysis import compare
 
         return compare(a, b, across=across)
+
+    def export(
+        self,
+        folders: Sequence[Path | str],
+        form: Format,
+        *,
+        per: Per,
+        rates: Rates | None,
+        output: Path | str | None,
+    ) -> str:
+        from llem_sweep.analysis import export
+
+        return export(folders, form, per=per, rates=rates, output=output)
 
     def examine(
         self, *, calibrate: bool, simulate_gpus: int | None, tell: Callable[[str], None]

@@ -154,8 +154,7 @@ class _Columns(NamedTuple):
         headers += ["±"] * (self.several_cycles and wide) + ["energy", "adjusted"]
         for header in headers:
             table.add_column(header, justify="right", no_wrap=True)
-        header = "warnings" if wide else "warn"
-        table.add_column(header, justify="left" if verbose else "right", overflow="fold")
+        table.add_column("warn", justify="left" if verbose else "right", overflow="fold")
         if self.kind:
             table.add_column("kind", overflow="fold", min_width=9)
         return table

@@ -186,36 +186,47 @@ def _varied(row: Row) -> dict[str, object]:
 def _pending(waiting: Sequence[Row], name: Name, verbose: bool) -> Iterator[Text]:
     if not waiting:
         return
-    cycles: dict[str, list[int]] = {}
+    cycles: dict[str, list[Row]] = {}
     for row in waiting:
-        cycles.setdefault(name(row), []).append(row["cycle"])
+        cycles.setdefault(name(row), []).append(row)
     yield Text("\nNot run yet", "bold")
     shown = list(cycles.items()) if verbose else list(cycles.items())[:PENDING_SHOWN]
-    several = any(numbers != [1] for numbers in cycles.values())
-    for each, numbers in shown:
-        which = f" ({'cycle' if len(numbers) == 1 else 'cycles'} {', '.join(map(str, numbers))})"
-        yield outside(f"  {each}{which if several else ''}")
+    for each, rows in shown:
+        yield outside(f"  {each}{_cycles(rows)}")
     if len(cycles) > len(shown):
         yield Text(f"  {len(cycles) - len(shown):,} more; -v shows them")
 
 
 def _failures(failed: Sequence[Row], place: str, verbose: bool) -> Iterator[RenderableType]:
+    """Each configuration that failed, its cycles together where they failed alike, with the latest's folder."""
     if not failed:
         return
     yield Text("\nFailed", f"bold {BAD}")
-    shown = failed if verbose else failed[:FAILURES_SHOWN]
-    for row in shown:
-        stage, kind = row["failure_stage"] or "unknown stage", row["failure_kind"] or "unknown"
-        cycle = f" cycle={row['cycle']}" if row["cycle"] > 1 else ""
-        parts = [short_model(row["model"]), point(_varied(row))]
-        yield outside(f"  {' '.join(filter(None, parts))}{cycle}: {stage}, {kind}")
-        lines = (row["failure_message"] or "no message").strip().splitlines() or ["no message"]
+    alike: dict[tuple[str, str, str], list[Row]] = {}
+    for row in failed:
+        name = " ".join(filter(None, (short_model(row["model"]), point(_varied(row)))))
+        where = f"{row['failure_stage'] or 'unknown stage'}, {row['failure_kind'] or 'unknown'}"
+        alike.setdefault((name, where, row["failure_message"] or "no message"), []).append(row)
+    shown = list(alike.items()) if verbose else list(alike.items())[:FAILURES_SHOWN]
+    for (name, where, message), rows in shown:
+        yield outside(f"  {name}{_cycles(rows)}: {where}")
+        lines = message.strip().splitlines() or ["no message"]
         for line in lines if verbose else lines[:MESSAGE_LINES]:
             yield outside(f"    {line}")
-        if row["folder"]:
-            yield outside(f"    {inside(place, row['folder'], 'failure.json')}")
-    if len(failed) > len(shown):
-        yield Text(f"  {len(failed) - len(shown):,} more failed; -v shows them")
+        folders = [row["folder"] for row in rows if row["folder"]]
+        for folder in folders if verbose else folders[-1:]:
+            yield outside(f"    {inside(place, folder, 'failure.json')}")
+    left = len(failed) - sum(len(rows) for _, rows in shown)
+    if left:
+        yield Text(f"  {left:,} more failed; -v shows them")
+
+
+def _cycles(rows: Sequence[Row]) -> str:
+    """Which cycles ``rows`` are, where that isn't the first alone."""
+    numbers = [row["cycle"] for row in rows]
+    if numbers == [1]:
+        return ""
+    return f" cycle {numbers[0]}" if len(numbers) == 1 else f" cycles {', '.join(map(str, numbers))}"
 
 
 def _doubts(rows: Sequence[Row]) -> Iterator[RenderableType]:

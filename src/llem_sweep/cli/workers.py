@@ -58,16 +58,27 @@ class Layout(NamedTuple):
     """Of each worker."""
 
     @classmethod
-    def of(cls, width: int) -> Layout:
-        """What fits on ``width`` characters."""
+    def of(cls, width: int, workers: Sequence[WorkerState]) -> Layout:
+        """What fits on ``width`` characters: names have what they need, at most their part of it, and what
+        distinguishes experiments has the rest."""
         columns = _ONE_LINE if width >= WIDE else _TWO_LINES
-        left = width - sum(column.width for column in columns) - _GAP * (len(columns) - 1)
-        parts, given, used = sum(column.parts for column in columns), [], 0
-        for column in columns:
-            used += column.parts
-            share = max(1, left) * used // parts - max(1, left) * (used - column.parts) // parts
-            given.append(column if column.width else column._replace(width=max(1, share)))
+        left = max(len(columns), width - sum(each.width for each in columns) - _GAP * (len(columns) - 1))
+        parts = sum(column.parts for column in columns)
+        names = [_names(worker) for worker in workers]
+        widths = [column.width or left * column.parts // parts for column in columns]
+        last = 3 if columns is _ONE_LINE else 1
+        for place in range(last):
+            held = [(each[place],) if columns is _ONE_LINE else each[:2] for each in names]
+            needed = max((cell_len(name) for pair in held for name in pair), default=0)
+            widths[place] = min(widths[place], max(needed, len(columns[place].header)))
+        widths[last] = left - sum(widths[:last])
+        given = (column._replace(width=max(1, each)) for column, each in zip(columns, widths, strict=True))
         return cls(tuple(given), 1 if columns is _ONE_LINE else 2)
+
+    @property
+    def experiment_width(self) -> int:
+        """Of what distinguishes experiments."""
+        return self.columns[3 if self.lines == 1 else 1].width
 
 
 def worker_lines(workers: Sequence[WorkerState], layout: Layout, room: int) -> list[Text]:
@@ -90,32 +101,28 @@ def worker_lines(workers: Sequence[WorkerState], layout: Layout, room: int) -> l
 
 def _one_line(worker: WorkerState, layout: Layout) -> list[Text]:
     phase = ": ".join(filter(None, _phase(worker)))
-    cells = [*_names(worker, layout), phase, _time(worker), _rate(worker), _power(worker), _heat(worker)]
+    *names, experiment = _names(worker)
+    shown = end_of(experiment, layout.experiment_width)
+    cells = [*names, shown, phase, _time(worker), _rate(worker), _power(worker), _heat(worker)]
     return [_line(layout, cells, _styles(worker, layout))]
 
 
 def _two_lines(worker: WorkerState, layout: Layout) -> list[Text]:
-    name, board, model, experiment = _names(worker, layout)
+    name, board, model, experiment = _names(worker)
+    shown = end_of(experiment, layout.experiment_width)
     phase, part = _phase(worker)
     styles = _styles(worker, layout)
     return [
         _line(layout, [name, model, phase, _rate(worker), _power(worker)], styles),
-        _line(layout, [board, experiment, part, _time(worker), _heat(worker)], styles),
+        _line(layout, [board, shown, part, _time(worker), _heat(worker)], styles),
     ]
 
 
-def _names(worker: WorkerState, layout: Layout) -> tuple[str, str, str, str]:
-    """Worker, board, model and experiment. Of a long experiment the end is kept: what varies fastest, and so tells
-    neighbours apart, stands last."""
-    headers = [column.header for column in layout.columns]
-    place = headers.index("experiment" if "experiment" in headers else "model")
+def _names(worker: WorkerState) -> tuple[str, str, str, str]:
+    """Worker, board, model and experiment."""
     board = UNKNOWN if worker.board == STARTING else worker.board.removeprefix("NVIDIA ")
-    return (
-        printable(worker.name),
-        printable(board),
-        printable(short_model(worker.model) if worker.model else ""),
-        _end_of(printable(worker.experiment or ""), layout.columns[place].width),
-    )
+    model = short_model(worker.model) if worker.model else ""
+    return printable(worker.name), printable(board), printable(model), printable(worker.experiment or "")
 
 
 def _phase(worker: WorkerState) -> tuple[str, str]:
@@ -158,8 +165,11 @@ def _line(layout: Layout, cells: Sequence[str], styles: Sequence[str]) -> Text:
     return line
 
 
-def _end_of(text: str, width: int) -> str:
-    """The end of a name that takes more than ``width`` columns of a terminal; a wide character takes two."""
+def end_of(text: str, width: int) -> str:
+    """The end of a name that takes more than ``width`` columns of a terminal; a wide character takes two.
+
+    What varies fastest, and so tells neighbours apart, stands last.
+    """
     if cell_len(text) <= width:
         return text
     start, used = len(text), 1

@@ -33,6 +33,7 @@ from llem_sweep.plan.need import Need, need_of
 from llem_sweep.plan.types import ClusterShape
 from llem_sweep.results.outcome import Completed, Failed, FailureKind, Outcome, Stage
 
+STOPPING = "stopping: running experiments may finish; interrupt again to stop now"
 TURN_S = 0.25
 """Longest wait for an event, and how often limits are checked."""
 
@@ -110,6 +111,8 @@ class Driver:
         self._occupy()
         while self._assignments.flights or (self._assignments.waits and not self._stopping):
             self._step(self._pool.next_events(self._assignments.gap_s(TURN_S)))
+            if self._interrupts.untold():
+                self._tally.message(STOPPING)
             self._check()
             self._show()
             if self._interrupts.past_grace(self._execution.grace_seconds):

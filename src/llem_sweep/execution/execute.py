@@ -16,8 +16,6 @@ from llem_sweep.plan.estimates import Estimates
 from llem_sweep.plan.need import Need, need_of
 from llem_sweep.plan.types import PlannedExperiment
 
-STOPPING = "stopping: running experiments may finish; interrupt again to stop now"
-
 
 def execute(
     experiments: Sequence[PlannedExperiment],
@@ -32,7 +30,7 @@ def execute(
     retries = Retries(orders.execution, sink.tried())
     tasks = [Task(planned, retries.attempt(planned.experiment_id)) for planned in experiments]
     pool = cluster.pool()
-    with Interrupts(clock, lambda: tally.message(STOPPING)) as interrupts:
+    with Interrupts(clock) as interrupts:
         try:
             schedule = Schedule(tasks, orders.execution, estimates)
             return Driver(schedule, cluster.shape, pool, sink, orders, clock, tally, interrupts).run()

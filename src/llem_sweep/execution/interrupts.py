@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -16,11 +15,14 @@ class Interrupts:
 
     The first asks for a clean stop: nothing new is begun, and what runs may finish within a grace period. The
     second asks to stop now. SIGTERM, sent by schedulers before they kill, counts as the first.
+
+    A signal comes in the midst of anything, a line that is being written among it: it is only counted, and whoever
+    asks tells of it.
     """
 
-    def __init__(self, clock: Clock, on_first: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._on_first = on_first
+        self._told = False
         self._first_s: float | None = None
         self._count = 0
         self._previous: dict[int, Any] = {}
@@ -29,6 +31,11 @@ class Interrupts:
     def stopping(self) -> bool:
         """Whether nothing new may be begun."""
         return self._count > 0
+
+    def untold(self) -> bool:
+        """Whether the first interrupt has come and this is the first to ask about it."""
+        told, self._told = self._told, self.stopping
+        return self._told and not told
 
     def past_grace(self, grace_s: float) -> bool:
         """Whether what still runs is to be cut off now."""
@@ -41,7 +48,6 @@ class Interrupts:
         self._count += 1
         if self._first_s is None:
             self._first_s = self._clock.monotonic()
-            self._on_first()
 
     def __enter__(self) -> Interrupts:
         # Only the main thread may set handlers; elsewhere interrupts belong to the embedding program.

@@ -118,4 +118,13 @@ def label(experiment: PlannedExperiment) -> str:
 def _labelled(state: WorkerState, experiment: PlannedExperiment | None) -> WorkerState:
     if experiment is None:
         return state._replace(model=None, experiment=None)
-    return state._replace(model=experiment.config.model, experiment=label(experiment))
+    return state._replace(model=experiment.config.model, experiment=_beside_model(experiment))
+
+
+def _beside_model(experiment: PlannedExperiment) -> str:
+    """What distinguishes an experiment where its model is named anyway; fields that it hasn't are left out."""
+    varied = {
+        name: value for name, value in experiment.varied.items() if name != "model" and value is not None
+    }
+    cycle = f"cycle={experiment.cycle}" if experiment.cycle > 1 else ""
+    return " ".join(filter(None, (point(varied), cycle))) or label(experiment)

@@ -11,7 +11,7 @@ from llem_sweep.report.points import CONFIG, Figure, Point, Row, points
 
 CROSSINGS = ("boards", "measured_on", "methods")
 """What two configurations must have alike to be compared, unless told to compare across it."""
-_METHOD = {
+METHOD = {
     "window": "measurement_methodology",
     "estimator": "energy_estimator",
     "sensors' method": "energy_breakdown.energy_methods",
@@ -21,7 +21,7 @@ _METHOD = {
 """Columns that say how an energy was made, by the words for them."""
 _WORK = ("requests", "input_tokens", "output_tokens")
 _ALSO_CONFIGURED = ("model", "backend")
-COLUMNS = (*_METHOD.values(), *_WORK)
+COLUMNS = (*METHOD.values(), *_WORK)
 """Columns of ``load_results`` that are needed here, beside those that ``points`` needs."""
 
 
@@ -124,13 +124,23 @@ def crossings(a: Point, b: Point) -> dict[str, str]:
     if a.kind[:2] != b.kind[:2]:
         found["measured_on"] = f"A is {kind_words(a)}, B is {kind_words(b)}"
     unlike = []
-    for words, column in _METHOD.items():
-        one, other = (_values(side.rows, column) for side in (a, b))
+    for words, column in METHOD.items():
+        one, other = (told(side.rows, column) for side in (a, b))
         if one != other:
             unlike.append(f"{words}: A {' or '.join(one)}, B {' or '.join(other)}")
     if unlike:
         found["methods"] = "; ".join(unlike)
     return found
+
+
+def told(rows: Sequence[Row], column: str) -> list[str]:
+    """What cycles have in ``column``, each once; a list, one value a board, as what is in it."""
+    found = set()
+    for row in rows:
+        value = row[column]
+        values = value if isinstance(value, list) else [value]
+        found |= {"unknown" if each is None else str(each) for each in values}
+    return sorted(found)
 
 
 def boards_words(of: Point) -> str:
@@ -182,7 +192,7 @@ def _label(of: Point, names: Sequence[str]) -> str:
 
 
 def _pair(a: Point, b: Point, label: str) -> Pair:
-    same_work = all(_values(a.rows, name) == _values(b.rows, name) for name in _WORK)
+    same_work = all(told(a.rows, name) == told(b.rows, name) for name in _WORK)
     return Pair(
         label=label,
         a=a,
@@ -192,13 +202,3 @@ def _pair(a: Point, b: Point, label: str) -> Pair:
         energy_j=difference(a.energy_j, b.energy_j) if same_work else difference(None, None),
         crossings=crossings(a, b),
     )
-
-
-def _values(rows: Sequence[Row], column: str) -> list[str]:
-    """What the cycles have in ``column``, each once; a list, one value a board, as what is in it."""
-    found = set()
-    for row in rows:
-        value = row[column]
-        values = value if isinstance(value, list) else [value]
-        found |= {"unknown" if each is None else str(each) for each in values}
-    return sorted(found)

@@ -109,6 +109,12 @@ def points(rows: Iterable[Row]) -> tuple[Point, ...]:
     return tuple(_point(key, kind, cycles, varied) for (key, kind), cycles in grouped.items())
 
 
+def varying(of: Sequence[Point]) -> list[Point]:
+    """``of``, from several calls of :func:`points`, told apart by what differs between all of them."""
+    varied = _varied([each.rows[0] for each in of])
+    return [each._replace(varied=_varied_in(each.rows[0], varied)) for each in of]
+
+
 def kind_of(row: Row) -> Kind:
     """What ``row`` may be compared within."""
     return Kind(row["measured_on"], bool(row["simulated"]), tuple(sorted(row["device_names"] or ())))
@@ -168,6 +174,10 @@ def _varied(first: Sequence[Row]) -> tuple[str, ...]:
     return tuple(name for name in names if any(row.get(name) != first[0].get(name) for row in first))
 
 
+def _varied_in(row: Row, names: Sequence[str]) -> dict[str, object]:
+    return {name.removeprefix(CONFIG): row.get(name) for name in names}
+
+
 def _point(key: str, kind: Kind, cycles: Sequence[Row], varied: Sequence[str]) -> Point:
     first = cycles[0]
     rates = figure([row["avg_tokens_per_second"] for row in cycles], [None] * len(cycles))
@@ -176,7 +186,7 @@ def _point(key: str, kind: Kind, cycles: Sequence[Row], varied: Sequence[str]) -
         config_hash=key,
         model=first["model"],
         backend=first["backend"],
-        varied={name.removeprefix(CONFIG): first.get(name) for name in varied},
+        varied=_varied_in(first, varied),
         kind=kind,
         energy_per_token_j=_of(cycles, "avg_energy_per_token_j", "avg_energy_per_token_uncertainty_j"),
         tokens_per_second=rates,

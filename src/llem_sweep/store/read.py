@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import permutations
 from pathlib import Path
 from typing import get_args
@@ -23,7 +25,7 @@ from llem_sweep.store.tables import ResultTable
 from llem_sweep.store.uri import StoreUri, parse_place, shown
 
 _READ_AT_ONCE = 128
-"""Few, since a result is some hundred objects: the collector of garbage would look through all of them, often."""
+"""Results are kept as objects for as long as it takes to make columns of them."""
 
 
 def load_result(path: Path | str) -> ExperimentResult:
@@ -55,9 +57,22 @@ def load_results(folder: Path | str | Sequence[Path | str]) -> pa.Table:
     _check_apart(folders)
     gathered = ResultTable()
     for each in folders:
-        with local_copy(each, {RESULT}) as copy:
+        with local_copy(each, {RESULT}) as copy, _no_collections():
             _gather(copy.path, shown(each), gathered)
     return gathered.table(several=not isinstance(folder, str | Path))
+
+
+@contextmanager
+def _no_collections() -> Iterator[None]:
+    """Python's collector of cycles at rest: results hold none, and looking for some among thousands of them would
+    take a quarter of the time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _gather(top: Path, sweep: str, gathered: ResultTable) -> None:

@@ -9,12 +9,14 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from pydantic import TypeAdapter, ValidationError
 
 from llem_sweep.errors import DamagedError, ResumeError, StoreError
 from llem_sweep.plan.serial import plan_from_json
 from llem_sweep.plan.surroundings import Surroundings, surroundings_of, together
-from llem_sweep.plan.types import PlannedExperiment, SweepPlan
+from llem_sweep.plan.types import PlannedExperiment, Refusal, RefusedExperiment, SweepPlan
 from llem_sweep.results.experiment import ExperimentResult
 from llem_sweep.results.failure import FailureRecord
 from llem_sweep.results.outcome import FailureKind
@@ -27,11 +29,14 @@ from llem_sweep.store.layout import (
     RETRIED,
     SETTINGS,
     SIDECARS,
+    SUMMARY_PARQUET,
     TIMESERIES,
     sources,
 )
 from llem_sweep.store.read import check_sidecar, load_result
 from llem_sweep.store.uri import inside, retold
+
+_REFUSED = ("experiment_id", "status", "failure_kind", "failure_message")
 
 
 class RunSettings(NamedTuple):
@@ -137,13 +142,44 @@ class SweepRecords:
     def _file(self, name: str) -> bytes:
         try:
             file = self.path / name
-            if self.elsewhere is not None and not file.exists():
-                return self.elsewhere(name)
-            return file.read_bytes()
+            return (
+                self._fetched(name) if self.elsewhere is not None and not file.exists() else file.read_bytes()
+            )
         except OSError as exc:
             raise StoreError(
                 f"can't read {inside(self.place, *name.split('/'))}: {exc.strerror or exc}"
             ) from exc
+
+    def _fetched(self, name: str) -> bytes:
+        assert self.elsewhere is not None, "the caller has looked"
+        try:
+            return self.elsewhere(name)
+        except FileNotFoundError:
+            raise
+        except OSError:
+            # A store that is down takes minutes to say so, each time it is asked.
+            self.elsewhere = None
+            raise
+
+    def refused(self) -> tuple[RefusedExperiment, ...]:
+        """What the last run that came to an end refused, of what isn't settled, as its summary says.
+
+        Raises StoreError for a summary that can't be read; where there is none, nothing was refused.
+        """
+        try:
+            summary = pq.read_table(pa.BufferReader(self._file(SUMMARY_PARQUET)), columns=list(_REFUSED))
+        except StoreError as exc:
+            if isinstance(exc.__cause__, FileNotFoundError):
+                return ()
+            raise
+        except (pa.ArrowException, OSError) as exc:
+            raise StoreError(f"{inside(self.place, SUMMARY_PARQUET)} can't be read: {exc}") from exc
+        rows = {row["experiment_id"]: row for row in summary.to_pylist() if row["status"] == "refused"}
+        return tuple(
+            RefusedExperiment(planned, Refusal(row["failure_kind"]), row["failure_message"])
+            for planned in self.unsettled()
+            if (row := rows.get(planned.experiment_id)) is not None
+        )
 
     def scan(self, damaged: Callable[[str, str], None] | None = None) -> None:
         """Find the outcomes stored.

@@ -73,20 +73,20 @@ def experiment_at(place: Path | str) -> tuple[Path | str, str | None]:
     """The sweep that the experiment's folder ``place``, a path or a URI, is in, and its folder's name there.
 
     Of an experiment that is in no sweep's folder, its own, which is called ``.`` in itself. Where ``place`` holds
-    no result it is no experiment's folder: then itself and None. Raises OutputError when a store doesn't answer.
+    no result it is no experiment's folder: then itself and None. One folder is told in one way, however it was
+    written: absolute, or without a slash at its end. Raises OutputError when a store doesn't answer.
     """
     where = parse_place(place)
     if isinstance(where, Path):
-        if not (where / RESULT).is_file():
-            return place, None
         folder = where.resolve()
-        in_sweep = (folder.parent / PLAN).is_file()
-        return (folder.parent, folder.name) if in_sweep else (place, ".")
+        if not (folder / RESULT).is_file():
+            return folder, None
+        return (folder.parent, folder.name) if (folder.parent / PLAN).is_file() else (folder, ".")
     above = where._replace(path=where.path.rpartition("/")[0])
     try:
         if not _is_in(where, RESULT):
-            return place, None
-        return (above.whole, where.name) if _is_in(above, PLAN) else (place, ".")
+            return where.whole, None
+        return (above.whole, where.name) if _is_in(above, PLAN) else (where.whole, ".")
     except OSError as exc:
         raise OutputError(unreachable(where, exc)) from exc
 

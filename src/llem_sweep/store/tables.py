@@ -78,7 +78,12 @@ def write_parquet(path: Path, table: pa.Table) -> None:
 
 
 def write_csv(path: Path, table: pa.Table) -> None:
-    """Create or replace ``path``; no cell can act as a formula in a spreadsheet. Raises StoreError.
+    """Create or replace ``path`` with :func:`csv_text`. Raises StoreError."""
+    write_file(path, csv_text(table).encode())
+
+
+def csv_text(table: pa.Table) -> str:
+    """``table`` as comma-separated values; no cell can act as a formula in a spreadsheet.
 
     Lists are joined by ``;``, unknown is empty, times are ISO 8601.
     """
@@ -88,7 +93,7 @@ def write_csv(path: Path, table: pa.Table) -> None:
     for batch in table.to_batches(max_chunksize=_ROWS_AT_ONCE):
         for row in batch.to_pylist():
             writer.writerow([_cell(value) for value in row.values()])
-    write_file(path, buffer.getvalue().encode())
+    return buffer.getvalue()
 
 
 def safe_text(text: str) -> str:

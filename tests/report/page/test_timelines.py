@@ -8,10 +8,13 @@ import pytest
 
 from factories import make_plan
 from llem_sweep.errors import StoreError
+from llem_sweep.report.page.configurations import Configurations
 from llem_sweep.report.page.payload import payload
 from llem_sweep.report.page.timelines import Band, thinned, timeline
 from llem_sweep.sampling.sidecar_reading import SidecarError
 from report_pages import make_sidecar, page_source, result_of
+
+NO_FIELDS = Configurations({}, {})
 
 
 def test_thinning_keeps_every_peak_and_both_ends() -> None:
@@ -61,7 +64,7 @@ def test_of_many_experiments_those_on_the_front_keep_their_timelines_and_the_pag
         (f"f{n}", result_of(each, 0, avg_tokens_per_second=80.0 - n, avg_energy_per_token_j=5.0 - (n == 3)))
         for n, each in enumerate(plan.by_point)
     ]
-    found = payload(page_source(plan, results, most_timelines=2))["timelines"]
+    found = payload(page_source(plan, results, most_timelines=2), NO_FIELDS)["timelines"]
     assert sorted(found["shown"]) == ["0", "3"]
     assert (found["completed"], found["chosen"]) == (4, 2)
 
@@ -70,6 +73,6 @@ def test_samples_that_are_missing_are_said_to_be() -> None:
     def sidecar(folder: str) -> bytes:
         raise StoreError(f"can't read {folder}: gone")
 
-    found = payload(page_source(make_plan(1), sidecar=sidecar))["timelines"]
+    found = payload(page_source(make_plan(1), sidecar=sidecar), NO_FIELDS)["timelines"]
     assert found["shown"] == {}
     assert found["absent"] == {"0": "can't read folder-0: gone"}

@@ -17,18 +17,18 @@ function layout(extra) {
     margin: { l: 56, r: 16, t: 16, b: 48 }, paper_bgcolor: 'rgba(0,0,0,0)', plot_bgcolor: 'rgba(0,0,0,0)',
     font: { color: style('--ink'), family: 'system-ui, sans-serif', size: 13 }, dragmode: false, hovermode: 'closest',
     hoverlabel: { bgcolor: style('--card'), bordercolor: style('--line'), font: { color: style('--ink') }, align: 'left' },
-    legend: { orientation: 'h', y: 1.02, yanchor: 'bottom', x: 0, itemclick: false, itemdoubleclick: false },
+    legend: { orientation: 'h', y: 1.02, yanchor: 'bottom', x: 0, itemclick: false, itemdoubleclick: false, traceorder: 'normal' },
     ...own, ...axes,
   };
 }
 
 function draw(id, traces, shape, said) {
   const plot = byId(id);
-  if (!traces.length) {
-    window.Plotly.purge(plot);
-    plot.replaceChildren(make('p', { class: 'empty' }, said.empty));
-  } else {
-    plot.querySelector('.empty')?.remove();
+  if (!plot.previousElementSibling.matches('.empty')) plot.before(make('p', { class: 'empty', role: 'status' }));
+  plot.previousElementSibling.textContent = traces.length ? '' : said.empty;
+  // Hidden rather than purged: plotly may still be on its way to finishing what it drew last.
+  plot.hidden = !traces.length;
+  if (traces.length) {
     plot.setAttribute('role', 'img');
     plot.setAttribute('aria-label', `${said.caption}. The same as a table follows.`);
     window.Plotly.react(plot, traces, shape, CONFIG);
@@ -50,6 +50,7 @@ function hover(n) {
     lines.push(plotText(`${figure.label}: ${withBound(POINTS[key][n], figure.unit)}`));
   }
   lines.push(plotText(`${count(POINTS.cycles[n], 'cycle')}, ${DATA.kinds[POINTS.kind[n]].words}, ${DATA.kinds[POINTS.kind[n]].boards}`));
+  if (POINTS.best[n]) lines.push('least energy per token of its model');
   return lines.join('<br>');
 }
 
@@ -104,9 +105,9 @@ function drawTradeoff() {
   }), {
     caption: 'Energy per output token against output tokens per second',
     empty: 'No configuration shown has a known energy.',
-    head: ['Configuration', 'J per output token', 'Tokens per second', 'Pareto front', 'Numbers'],
+    head: ['Configuration', 'J per output token', 'Tokens per second', 'Pareto front', 'Least of its model', 'Numbers'],
     rows: () => points.map((n) => [POINTS.label[n], withBound(POINTS.energy_per_token_j[n]), withBound(POINTS.tokens_per_second[n]),
-      POINTS.front[n] ? 'yes' : 'no', DATA.kinds[POINTS.kind[n]].words]),
+      POINTS.front[n] ? 'yes' : 'no', POINTS.best[n] ? 'yes' : 'no', DATA.kinds[POINTS.kind[n]].words]),
   });
 }
 
@@ -134,7 +135,7 @@ function drawBars() {
 }
 
 const namesAxis = (points) => ({
-  autorange: 'reversed', tickvals: points.map((_, at) => at), showgrid: false,
+  autorange: 'reversed', tickvals: points.map((_, at) => at), showgrid: false, zeroline: false,
   ticktext: points.map((n) => plotText(cut(POINTS.label[n], narrow() ? 22 : 56))), tickfont: { size: narrow() ? 10 : 12 },
 });
 
@@ -170,7 +171,8 @@ function drawMap() {
 
 function drawPhases() {
   const both = (n) => POINTS.prefill_per_token_j[n] && POINTS.decode_per_token_j[n];
-  const all = shownPoints().filter(both);
+  const whole = (n) => POINTS.prefill_per_token_j[n][0] + POINTS.decode_per_token_j[n][0];
+  const all = shownPoints().filter(both).sort((a, b) => whole(a) - whole(b));
   const points = all.slice(0, MOST_BARS);
   const bar = (key, name, colour) => {
     const figures = points.map((n) => POINTS[key][n]);
@@ -198,7 +200,7 @@ function drawDevices() {
     hovertext: boards.map((board) => plotText(`${name(board)}: ${significant(board.energy_j)} J, ${board.measured}`)), hoverinfo: 'text',
   }] : [], layout({
     height: 90 + 30 * boards.length, bargap: 0.35, xaxis: { title: { text: 'energy in J' } },
-    yaxis: { autorange: 'reversed', tickvals: boards.map((_, n) => n), showgrid: false,
+    yaxis: { autorange: 'reversed', tickvals: boards.map((_, n) => n), showgrid: false, zeroline: false,
       ticktext: boards.map((board) => plotText(`${cut(board.uuid, narrow() ? 16 : 44)}${board.measured === 'measured' ? '' : ` (${board.measured})`}`)) },
   }), {
     caption: 'Energy of each device over all measured windows',

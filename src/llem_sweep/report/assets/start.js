@@ -44,6 +44,8 @@ function start() {
   changed();
   drawDevices();
   drawTimeline();
+  // Where plotly measures texts; nothing to be read out.
+  byId('js-plotly-tester')?.setAttribute('aria-hidden', 'true');
   let width = window.innerWidth;
   window.addEventListener('resize', () => {
     // Labels are cut to the width; the height of a phone's window changes with every scroll.

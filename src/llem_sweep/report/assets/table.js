@@ -12,6 +12,8 @@ const COLUMNS = [
   { head: 'Numbers', text: (n) => ROWS.measured[n] ?? UNKNOWN, key: (n) => ROWS.measured[n], style: (n) => (ROWS.measured[n] === 'measured' ? '' : 'no-measurement') },
   { head: 'Publishable', text: (n) => (ROWS.publishable[n] === null ? UNKNOWN : ROWS.publishable[n] ? 'yes' : 'no'), key: (n) => ROWS.publishable[n] },
   { head: 'Warnings', text: (n) => ROWS.warnings[n].join(', ') || ROWS.failure[n] || '', key: (n) => ROWS.warnings[n].length, style: () => 'long' },
+  { head: 'Boards', text: (n) => ROWS.boards[n] || UNKNOWN, key: (n) => ROWS.boards[n], style: () => 'long' },
+  { head: 'Identity', text: (n) => ROWS.experiment_id[n], key: (n) => ROWS.experiment_id[n] },
   { head: 'Node', text: (n) => ROWS.node[n] ?? UNKNOWN, key: (n) => ROWS.node[n] },
   { head: 'Files', link: true, text: (n) => ROWS.folder[n] ?? UNKNOWN, key: (n) => ROWS.folder[n] },
 ];
@@ -61,7 +63,8 @@ function tableCell(column, n) {
     return make('td', {}, make('a', { href: ROWS.href[n] }, isolated(cut(ROWS.folder[n], 28))));
   }
   const kind = [column.number ? 'n' : '', column.style ? column.style(n) : ''].join(' ').trim();
-  const attributes = column.name ? { scope: 'row' } : { class: kind || null };
+  // What is cut on the screen is whole in its title, and in the page.
+  const attributes = column.name ? { scope: 'row' } : { class: kind || null, title: kind === 'long' ? column.text(n) : null };
   return make(column.name ? 'th' : 'td', attributes, isolated(column.text(n)));
 }
 

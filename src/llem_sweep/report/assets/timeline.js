@@ -41,7 +41,7 @@ function drawTimeline() {
   byId('previous').disabled = select.selectedIndex <= 0;
   byId('next').disabled = select.selectedIndex >= select.options.length - 1;
   showFields(n);
-  const only = byId('part').value === 'window' && time?.window;
+  const only = time ? partOf(time) : null;
   const traces = [];
   (time?.boards ?? []).forEach((board, at) => {
     const colour = PALETTE[at % PALETTE.length];
@@ -59,7 +59,7 @@ function drawTimeline() {
   const shapes = [];
   const annotations = [];
   (time?.bands ?? []).forEach(([phase, start, end]) => {
-    if (only && (end < time.window[0] || start > time.window[1])) return;
+    if (only && (end < only[0] || start > only[1])) return;
     shapes.push({ type: 'rect', xref: 'x', yref: 'paper', x0: start, x1: end, y0: 0, y1: 1, fillcolor: BANDS[phase] ?? '#7f7f7f', opacity: 0.13, line: { width: 0 }, layer: 'below' });
   });
   if (time?.window) {
@@ -71,11 +71,10 @@ function drawTimeline() {
     type: 'scatter', mode: 'markers', x: [null], y: [null], name: plotText(phase), hoverinfo: 'skip',
     marker: { symbol: 'square', size: 11, opacity: 0.45, color: BANDS[phase] ?? '#7f7f7f' },
   }));
-  const pad = only ? 0.05 * (time.window[1] - time.window[0]) : 0;
   draw('plot-timeline', time && traces.length ? traces : [], layout({
     height: 480, shapes, annotations, hovermode: 'closest',
-    margin: { l: 56, r: 16, t: 60, b: 48 }, legend: { orientation: 'h', y: 1.08, yanchor: 'bottom', x: 0, itemclick: false, itemdoubleclick: false },
-    xaxis: { title: { text: 'seconds from the start of the window' }, anchor: 'y2', range: only ? [time.window[0] - pad, time.window[1] + pad] : undefined, autorange: !only },
+    margin: { l: 56, r: 16, t: 60, b: 48 }, legend: { orientation: 'h', y: 1.08, yanchor: 'bottom', x: 0, itemclick: false, itemdoubleclick: false, traceorder: 'normal' },
+    xaxis: { title: { text: 'seconds from the start of the window' }, anchor: 'y2', range: only ?? undefined, autorange: !only },
     yaxis: { title: { text: 'power in W' }, domain: [0.36, 1], rangemode: 'tozero' },
     yaxis2: { title: { text: '°C' }, domain: [0, 0.28] },
   }), {
@@ -85,6 +84,19 @@ function drawTimeline() {
     rows: () => (time?.bands ?? []).map(([phase, start, end]) => [phase, String(start), String(end),
       ...time.boards.map((board) => span(board.power, start, end))]),
   });
+}
+
+// From when to when, as chosen; null is all of it.
+function partOf(time) {
+  if (!time.window || byId('part').value === 'all') return null;
+  let [start, end] = time.window;
+  if (byId('part').value === 'around') {
+    // Bands that touch belong to one recording; idle power was taken in others, long before.
+    for (const [, from, to] of [...time.bands].reverse()) if (to >= start && from < start) start = from;
+    for (const [, from, to] of time.bands) if (from <= end && to > end) end = to;
+  }
+  const pad = 0.04 * (end - start);
+  return [start - pad, end + pad];
 }
 
 const SERIES_DASH = ['solid', 'dash', 'dot', 'dashdot'];

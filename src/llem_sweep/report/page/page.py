@@ -17,6 +17,7 @@ from importlib.resources import files
 from string import Template
 
 from llem_sweep.report.page import doubts, provenance
+from llem_sweep.report.page.configurations import configurations
 from llem_sweep.report.page.markup import Html, el, join, outside, text
 from llem_sweep.report.page.payload import payload
 from llem_sweep.report.page.source import PageSource
@@ -44,6 +45,7 @@ def page(source: PageSource) -> bytes:
         f"default-src 'none'; script-src {_digest(plotly)} {_digest(script)}; style-src {styles};"
         " style-src-attr 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
     )
+    fields = configurations(source.plan, source.evidence.backends)
     parts: Mapping[str, str] = {
         "policy": policy,
         "title": outside(source.plan.name),
@@ -57,8 +59,8 @@ def page(source: PageSource) -> bytes:
         "boards": provenance.boards(source),
         "warnings": doubts.warnings(source.evidence.doubts(), _completed(source)),
         "failures": doubts.failures(source),
-        "reproduction": provenance.reproduction(source),
-        "data": as_script_data(payload(source)),
+        "reproduction": provenance.reproduction(source, fields),
+        "data": as_script_data(payload(source, fields)),
         "plotly": plotly,
         "script": script,
     }

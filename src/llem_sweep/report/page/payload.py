@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
 from llem_sweep.errors import LlemSweepError
 from llem_sweep.plan.values import compact
 from llem_sweep.printable import printable
-from llem_sweep.report.page.configurations import configurations
+from llem_sweep.report.page.configurations import Configurations
 from llem_sweep.report.page.source import PageSource
 from llem_sweep.report.page.timelines import Line, Timeline, timeline
 from llem_sweep.report.points import Figure, Kind, Point, Row, best_of_each_model, pareto_front, points
@@ -46,7 +47,7 @@ _CELLS = (
 """Cells of a row that the page's table shows as they are."""
 
 
-def payload(source: PageSource) -> dict[str, Any]:
+def payload(source: PageSource, known_fields: Configurations) -> dict[str, Any]:
     """Everything that the scripts of the page know, ready for JSON."""
     known = points(source.rows)
     labels = _Labels(source.rows)
@@ -56,7 +57,7 @@ def payload(source: PageSource) -> dict[str, Any]:
         "kinds": [_kind(kind) for kind in _kinds(known)],
         "points": _points(known, labels),
         "rows": _rows(source, labels),
-        "configurations": _configurations(source),
+        "configurations": _own_fields(known_fields),
         "boards": [_board(board._asdict()) for board in source.boards],
         "timelines": _timelines(source, known),
         "links": source.links,
@@ -76,15 +77,16 @@ class _Labels:
         names = {"model": "model", "backend": "backend"} | {
             name: name.removeprefix("config.") for name in swept
         }
-        self._values: dict[str, list[object]] = {}
+        self._values: dict[str, dict[object, int]] = {}
+        """Number of each value, in order, by the column of its dimension."""
         self.names: dict[str, str] = {}
         for column, name in names.items():
             values = sorted({_hashable(row.get(column)) for row in rows}, key=_order)
             if len(values) > 1 or column == "model":
-                self._values[column], self.names[column] = values, name
+                self._values[column], self.names[column] = _numbered(values), name
         boards = sorted({_board_names(row) for row in rows if row.get("device_names")})
         if len(boards) > 1:
-            self._values["boards"], self.names["boards"] = list(boards), "boards"
+            self._values["boards"], self.names["boards"] = _numbered(boards), "boards"
 
     def described(self) -> list[dict[str, Any]]:
         return [
@@ -103,7 +105,7 @@ class _Labels:
         found: list[int | None] = []
         for column, values in self._values.items():
             value = _board_names(row) if column == "boards" else _hashable(row.get(column))
-            found.append(values.index(value) if value in values else None)
+            found.append(values.get(value))
         return found
 
 
@@ -151,10 +153,12 @@ def _rows(source: PageSource, labels: _Labels) -> dict[str, list[Any]]:
     }
 
 
-def _configurations(source: PageSource) -> dict[str, dict[str, str]]:
+def _own_fields(known: Configurations) -> dict[str, dict[str, str]]:
     """What each configuration has of its own, by its hash."""
-    own = configurations(source.plan, source.evidence.backends).own
-    return {key: {shown(name): shown(value) for name, value in fields.items()} for key, fields in own.items()}
+    return {
+        key: {shown(name): shown(value) for name, value in fields.items()}
+        for key, fields in known.own.items()
+    }
 
 
 def _timelines(source: PageSource, known: Sequence[Point]) -> dict[str, Any]:
@@ -256,7 +260,12 @@ def _short(model: str) -> str:
 
 def _distinct(names: list[str]) -> list[str]:
     """``names``, numbered where two of them look the same."""
-    return [name if names.count(name) == 1 else f"{name} ({n})" for n, name in enumerate(names, start=1)]
+    numbers = Counter(names)
+    return [name if numbers[name] == 1 else f"{name} ({n})" for n, name in enumerate(names, start=1)]
+
+
+def _numbered(values: Iterable[object]) -> dict[object, int]:
+    return {value: n for n, value in enumerate(values)}
 
 
 def _board_names(row: Row) -> str:

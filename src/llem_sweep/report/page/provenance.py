@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from llem_sweep.plan.types import SweepPlan
 from llem_sweep.plan.values import compact
-from llem_sweep.report.page.configurations import configurations
+from llem_sweep.report.page.configurations import Configurations
 from llem_sweep.report.page.markup import Html, el, facts, join, outside, table, text
 from llem_sweep.report.page.source import PageSource
 
@@ -67,7 +67,7 @@ def boards(source: PageSource) -> Html:
     return table(head, rows, "Boards")
 
 
-def reproduction(source: PageSource) -> Html:
+def reproduction(source: PageSource, known: Configurations) -> Html:
     """The configuration and the command to run it again."""
     commands = list(_commands(source))
     files = [
@@ -93,7 +93,7 @@ def reproduction(source: PageSource) -> Html:
             ),
             el("p", text(note), class_="hint"),
             *files,
-            _shared_fields(source),
+            _shared_fields(known),
         ]
     )
 
@@ -119,9 +119,8 @@ def _commands(source: PageSource) -> Iterator[str]:
         yield line if n == 0 else f"{line} --resume DIR --extend"
 
 
-def _shared_fields(source: PageSource) -> Html:
-    shared = configurations(source.plan, source.evidence.backends).shared
-    pairs = ((name, outside(_value(value))) for name, value in shared.items())
+def _shared_fields(known: Configurations) -> Html:
+    pairs = ((name, outside(_value(value))) for name, value in known.shared.items())
     return el(
         "details",
         el("summary", text("Every field that all configurations share, defaults written out")),

@@ -27,7 +27,7 @@ class PageSource(NamedTuple):
     settings: Mapping[str, object]
     """How it ran: ``simulate_gpus``, ``inline``, ``address``."""
     place: str
-    """Where the sweep is kept, as users give it."""
+    """What to call the sweep's folder."""
     sidecar: Callable[[str], bytes]
     """The samples of the experiment in a folder, by the folder's name. Raises LlemSweepError."""
     links: str | None = ""
