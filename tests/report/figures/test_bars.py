@@ -8,7 +8,7 @@ import pytest
 
 from drawn import H100, Picture, grid, picture_of, row
 from llem_sweep.report.figures.bars import devices, energy_per_token, phases
-from llem_sweep.report.figures.style import LeftOut, energy_unit
+from llem_sweep.report.figures.style import CUT, LeftOut, energy_unit
 from llem_sweep.report.points import points
 from llem_sweep.report.summary import BoardEnergy
 
@@ -36,9 +36,12 @@ def test_bars_are_sorted_by_energy_with_bounds_and_numbers() -> None:
     assert "J per output token" in picture.texts
 
 
-def test_an_interval_that_reaches_below_nothing_is_cut_there() -> None:
+def test_intervals_are_cut_below_nothing_and_at_twice_the_longest_bar_which_is_said() -> None:
     picture = picture_of(energy_per_token, [row(avg_energy_per_token_uncertainty_j=5.0)])
-    assert bounds_of(picture) == [(0.0, 7.0)]
+    assert bounds_of(picture) == [pytest.approx((0.0, 4.12))]
+    assert "2.00 ± 5.00" in picture.texts
+    assert CUT in picture.texts
+    assert CUT not in picture_of(energy_per_token, [row()]).texts
 
 
 def test_of_very_many_bars_the_best_are_shown_which_is_said() -> None:

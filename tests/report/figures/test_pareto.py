@@ -8,7 +8,7 @@ import pytest
 
 from drawn import grid, names, picture_of, position, row
 from llem_sweep.report.figures.pareto import front_corners, pareto
-from llem_sweep.report.figures.style import PALETTE, LeftOut, spread_scale
+from llem_sweep.report.figures.style import CUT, PALETTE, LeftOut, spread_scale
 from llem_sweep.report.figures.words import labels
 from llem_sweep.report.points import pareto_front, points
 
@@ -120,9 +120,23 @@ def test_two_colours_are_never_one() -> None:
 def test_axes_are_logarithmic_where_values_span_much_and_never_below_zero() -> None:
     assert spread_scale([1.0, 20.0], [0.9, 22.0])["type"] == "log"
     assert spread_scale([1.0, 2.0], [0.9, 2.2])["type"] == "linear"
-    wide = spread_scale([1.0, 20.0], [-0.5, 22.0])
-    assert (wide["type"], wide["domain"][0]) == ("linear", 0.0)
+    assert spread_scale([1.0, 20.0], [-0.5, 22.0])["domain"][0] == pytest.approx(0.5 / 1.15)
+    assert spread_scale([1.0, 2.0], [-0.5, 2.2])["domain"][0] == 0.0
     assert spread_scale([-1.0, 2.0], [-1.0, 2.0])["domain"][0] < -1.0
+
+
+@pytest.mark.parametrize("values", [[1.0, 2.0], [1.0, 20.0], [3.0], [0.0]])
+def test_wide_intervals_dont_press_points_together(values: list[float]) -> None:
+    low, high = spread_scale(values, [*values, 1e6])["domain"]
+    assert high <= max(2.2 * max(values) + (max(values) - min(values)), 1.2)
+    assert low <= min(values) <= max(values) <= high
+
+
+def test_an_interval_cut_at_the_edge_is_told() -> None:
+    picture = picture_of(pareto, [_at("a", 2.0, 10.0, avg_energy_per_token_uncertainty_j=50.0)])
+    assert CUT in picture.texts
+    assert "2.00 ± 50.00" in picture.texts
+    assert CUT not in picture_of(pareto, [row()]).texts
 
 
 def test_labels_tell_points_of_one_kind_apart_that_differ_in_nothing_varied() -> None:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from llem_sweep.printable import printable
 from llem_sweep.report.figures.style import (
+    CUT,
     DOUBLE_PT,
     INK,
     PALETTE,
@@ -19,6 +20,7 @@ from llem_sweep.report.figures.style import (
     energy_unit,
     page,
     titled,
+    within,
 )
 from llem_sweep.report.figures.words import amount, is_measured, kind_lines, labels, reservation, with_bound
 from llem_sweep.report.points import Figure, Kind, Point
@@ -167,9 +169,16 @@ def _page(name: str, panels: Sequence[_Panel]) -> Drawing:
     for panel in panels:
         own = sorted(panel.bars, key=lambda bar: bar.parts[-1].end)[:SHOWN]
         cut = [f"The {SHOWN} of least energy, of {len(panel.bars):,}"] if len(panel.bars) > SHOWN else []
+        cut += [CUT] if any(bar.reach > _top(own) for bar in own) else []
         plot = _plot(own, panel.title, panel.unit, min(longest, _LABEL_PT[width]))
         drawn.append(titled(plot, panel.heading, [*panel.notes, *cut]))
     return page(name, drawn, width)
+
+
+def _top(bars: Sequence[_Bar]) -> float:
+    """Where the axis ends: with the longest interval, or at twice the longest bar, where that is less."""
+    longest = max(bar.parts[-1].end for bar in bars)
+    return min(max(bar.reach for bar in bars), 2 * longest) if longest > 0 else 1.0
 
 
 def _plot(bars: Sequence[_Bar], title: str, unit: Unit, label_pt: float) -> Spec:
@@ -181,9 +190,8 @@ def _plot(bars: Sequence[_Bar], title: str, unit: Unit, label_pt: float) -> Spec
         "scale": {"domain": names, "paddingInner": 0.3, "paddingOuter": 0.15},
         "axis": {"title": None, "ticks": False, "domain": False, **extent},
     }
-    top = max(bar.reach for bar in bars) * unit.factor or 1.0
     bottom = min(0.0, *(part.end for bar in bars for part in bar.parts)) * unit.factor
-    scale = {"domain": [bottom, top * 1.03]}
+    scale = {"domain": [bottom, _top(bars) * unit.factor * 1.03]}
     x = {"type": "quantitative", "scale": scale | {"nice": False}, "axis": axis(title, tickCount=4)}
     parts: list[dict[str, Any]] = []
     bounds: list[dict[str, Any]] = []
@@ -192,11 +200,9 @@ def _plot(bars: Sequence[_Bar], title: str, unit: Unit, label_pt: float) -> Spec
         for part in bar.parts:
             ends = {"start": part.start * unit.factor, "end": part.end * unit.factor}
             parts.append({"name": label, **ends, "colour": "white" if bar.hollow else part.colour})
-        # Cut here, since what Vega clips has another name each time that it draws.
-        bounds += [
-            {"name": label, "start": max(bottom, low * unit.factor), "end": high * unit.factor, "n": number}
-            for number, (low, high) in enumerate(bar.bounds)
-        ]
+        for number, interval in enumerate(bar.bounds):
+            start, end = within(scale, *(each * unit.factor for each in interval))
+            bounds.append({"name": label, "start": start, "end": end, "n": number})
         values.append({"name": label, "value": bar.value})
     from_start, to_end = {**x, "field": "start"}, {"field": "end"}
     # Of two intervals one is above the other: at the same height nobody could tell where which ends.

@@ -8,6 +8,7 @@ from typing import Any
 
 from llem_sweep.report.figures.dimensions import Dimension, dimensions
 from llem_sweep.report.figures.style import (
+    CUT,
     GREY,
     INK,
     PALETTE,
@@ -21,6 +22,7 @@ from llem_sweep.report.figures.style import (
     page,
     spread_scale,
     titled,
+    within,
 )
 from llem_sweep.report.figures.words import is_measured, kind_lines, labels, with_bound
 from llem_sweep.report.points import Kind, Point, pareto_front
@@ -88,10 +90,10 @@ def _panels(
     front = pareto_front(points)
     rows = _rows(points, front, varied, unit)
     across, up = _scale(rows, "x"), _scale(rows, "y")
+    far = any(row["x_high"] > across["domain"][1] or row["y_high"] > up["domain"][1] for row in rows)
     for row in rows:
-        # Cut here, since what Vega clips has another name each time that it draws.
-        row["x_low"] = max(row["x_low"], across["domain"][0])
-        row["y_low"] = max(row["y_low"], up["domain"][0])
+        row["x_low"], row["x_high"] = within(across, row["x_low"], row["x_high"])
+        row["y_low"], row["y_high"] = within(up, row["y_low"], row["y_high"])
     x = {"field": "x", "type": "quantitative", "scale": across, "axis": axis("Output tokens/s", across)}
     title = f"Energy per output token ({unit.name})"
     y = {"field": "y", "type": "quantitative", "scale": up, "axis": axis(title, up)}
@@ -116,7 +118,7 @@ def _panels(
         },
     ]
     plot = {"height": HEIGHT_PT, "data": {"values": rows}, "layer": layers}
-    return [titled(plot, kind_lines(kind), _notes(points, kind)), _key(front, names, unit)]
+    return [titled(plot, kind_lines(kind), _notes(points, kind, far)), _key(front, names, unit)]
 
 
 def _scale(rows: Sequence[dict[str, Any]], axis_name: str) -> Spec:
@@ -124,11 +126,10 @@ def _scale(rows: Sequence[dict[str, Any]], axis_name: str) -> Spec:
     return spread_scale([row[axis_name] for row in rows], ends)
 
 
-def _notes(points: Sequence[Point], kind: Kind) -> list[str]:
-    """What has to be said of a panel's marks."""
-    if is_measured(kind) and not all(each.publishable for each in points):
-        return ["Hollow: not publishable"]
-    return []
+def _notes(points: Sequence[Point], kind: Kind, far: bool) -> list[str]:
+    """What has to be said of a panel's marks; ``far`` is whether an interval is cut at its upper end."""
+    doubted = is_measured(kind) and not all(each.publishable for each in points)
+    return (["Hollow: not publishable"] if doubted else []) + ([CUT] if far else [])
 
 
 def _rows(

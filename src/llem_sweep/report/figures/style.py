@@ -32,6 +32,7 @@ HEAT = ("#f0f4fa", "#08306b")
 """Ends of the scale of a heat map, in grey light and dark."""
 LOG_FROM = 12.0
 """Ratio of the largest to the smallest value from which an axis is logarithmic."""
+CUT = "Intervals that end at the edge reach further"
 
 
 class Drawing(NamedTuple):
@@ -126,14 +127,27 @@ def energy_unit(values_j: Sequence[float]) -> Unit:
 
 
 def spread_scale(values: Sequence[float], ends: Sequence[float]) -> Spec:
-    """A scale for ``values`` and the ``ends`` of their intervals: logarithmic where these span much and all are
-    above zero. Where every value is above zero, so is the scale: an interval that reaches further is cut there."""
-    low, high = min(ends), max(ends)
-    if low > 0 and high / low >= LOG_FROM:
-        return {"type": "log", "domain": [low / 1.15, high * 1.15], "nice": False}
-    room = (high - low or abs(high) or 1.0) * 0.08
-    bottom = max(0.0, low - room) if min(values) >= 0 else low - room
+    """A scale for ``values`` and the ``ends`` of their intervals, logarithmic for positive values that span much.
+
+    It reaches as far beyond the values as they are apart, or half of the largest, and no further (on a logarithmic
+    one, to half of the least and twice the largest): a wide interval would press all points together. Where every
+    value is above zero, so is the scale. :func:`within` cuts intervals at its ends.
+    """
+    least, most = min(values), max(values)
+    if least > 0 and most / least >= LOG_FROM:
+        low = max(min(ends), least / 2) if min(ends) > 0 else least / 2
+        return {"type": "log", "domain": [low / 1.15, min(max(ends), most * 2) * 1.15], "nice": False}
+    reach = max(most - least, abs(most) / 2) or 1.0
+    low, high = max(min(ends), least - reach), min(max(ends), most + reach)
+    room = (high - low or reach) * 0.08
+    bottom = max(0.0, low - room) if least >= 0 else low - room
     return {"type": "linear", "domain": [bottom, high + room], "nice": False}
+
+
+def within(scale: Spec, low: float, high: float) -> tuple[float, float]:
+    """The interval cut at the ends of ``scale``; what Vega cuts has another name each time that it draws."""
+    bottom, top = scale["domain"]
+    return max(low, bottom), min(high, top)
 
 
 def ticks(scale: Spec) -> list[float] | None:
