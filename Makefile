@@ -17,7 +17,7 @@ HAS_GPU := nvidia-smi -L 2>/dev/null | grep -q '^GPU '
 # make test-gpu GPU_PYTHON=python3
 GPU_PYTHON ?= $(BIN)/python
 
-.PHONY: help demo check format test test-gpu test-long test-extra bench docs reference constraints clean
+.PHONY: help demo check format test test-gpu test-long test-extra test-view bench docs reference constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
@@ -57,6 +57,9 @@ test-extra: $(EXTRAS) ## the tests that need optional extras, or Debian packages
 	@mkdir -p build; code=0; $(BIN)/pytest -m extra > build/test-extra.log 2>&1 || code=$$?; \
 	if [ $$code -eq 5 ]; then echo 'make test-extra: there are no such tests'; exit; fi; \
 	cat build/test-extra.log; exit $$code
+
+test-view: $(INSTALLED) ## the tests in a browser and with Prometheus (Debian's chromium, chromium-driver and prometheus)
+	$(BIN)/pytest -m extra tests/report/page/test_browser.py tests/integration/test_prometheus.py
 
 bench: $(INSTALLED) $(ZEUS)/.installed $(OPTIMUM)/.installed ## every benchmark, one after the other
 	@short=0; for benchmark in benchmarks/*.py; do \
