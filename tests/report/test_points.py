@@ -57,12 +57,18 @@ def test_a_cycle_without_known_energy_leaves_the_point_without() -> None:
     assert pareto_front([point]) == ()
 
 
-def test_cycles_without_bounds_have_their_spread_alone() -> None:
-    spread = figure([1.0, 3.0], [None, 0.1])
+def test_a_bound_that_is_not_known_of_every_cycle_is_not_known() -> None:
+    assert figure([1.0, 3.0], [None, 0.1]) == Figure(2.0, None)
+    assert figure([1.0, 3.0], [None, None]) == Figure(2.0, None)
+    assert figure([1.0], [None]) == Figure(1.0, None)
+
+
+def test_rates_have_their_spread_alone() -> None:
+    spread = figure([1.0, 3.0])
     assert spread is not None
     assert spread == pytest.approx((2.0, 12.706))
-    assert figure([1.0], [None]) == Figure(1.0, None)
-    assert figure([], []) is None
+    assert figure([1.0]) == Figure(1.0, None)
+    assert figure([]) is None
 
 
 def test_only_completed_rows_count_and_rows_without_a_status_are_completed() -> None:

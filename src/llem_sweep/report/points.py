@@ -120,8 +120,11 @@ def kind_of(row: Row) -> Kind:
     return Kind(row["measured_on"], bool(row["simulated"]), tuple(sorted(row["device_names"] or ())))
 
 
-def figure(values: Sequence[float | None], bounds: Sequence[float | None]) -> Figure | None:
-    """The mean of ``values``, one a cycle, with ``bounds`` on each; None when none is known or any is missing.
+def figure(values: Sequence[float | None], bounds: Sequence[float | None] | None = None) -> Figure | None:
+    """The mean of ``values``, one a cycle; None when none is known or any is missing.
+
+    ``bounds`` are those on each: where any of them isn't known, neither is the half-width, which the spread alone
+    would understate. Without them, as for rates, whose cycles have none, the spread is all there is.
 
     The half-width is ``√((t·s/√n)² + b²)``: the spread of n cycles with Student's t for n - 1 degrees of freedom,
     and the mean bound b. Bounds aren't divided by √n: what a sensor's timing gets wrong in one cycle it may get
@@ -130,12 +133,14 @@ def figure(values: Sequence[float | None], bounds: Sequence[float | None]) -> Fi
     known = [value for value in values if value is not None]
     if not known or len(known) < len(values):
         return None
-    given = [bound for bound in bounds if bound is not None]
-    bound = fmean(given) if len(given) == len(values) else None
-    if len(known) == 1:
-        return Figure(known[0], bound)
-    spread = student_t(len(known) - 1) * stdev(known) / math.sqrt(len(known))
-    return Figure(fmean(known), math.hypot(spread, bound or 0.0))
+    given = [bound for bound in bounds or () if bound is not None]
+    bound = fmean(given) if given else 0.0
+    bounded = len(known) > 1 if bounds is None else len(given) == len(values)
+    if not bounded:
+        return Figure(fmean(known), None)
+    repeats = len(known)
+    spread = student_t(repeats - 1) * stdev(known) / math.sqrt(repeats) if repeats > 1 else 0.0
+    return Figure(fmean(known), math.hypot(spread, bound))
 
 
 def pareto_front(of: Sequence[Point]) -> tuple[Point, ...]:
@@ -180,7 +185,7 @@ def _varied_in(row: Row, names: Sequence[str]) -> dict[str, object]:
 
 def _point(key: str, kind: Kind, cycles: Sequence[Row], varied: Sequence[str]) -> Point:
     first = cycles[0]
-    rates = figure([row["avg_tokens_per_second"] for row in cycles], [None] * len(cycles))
+    rates = figure([row["avg_tokens_per_second"] for row in cycles])
     assert rates is not None, "every result has a rate"
     return Point(
         config_hash=key,
