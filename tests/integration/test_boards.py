@@ -48,7 +48,7 @@ def sweep_on_boards(
         pytest.param(None, {0, 1, 2, 3}, id="all", marks=pytest.mark.long),
         pytest.param("3,1,0,2", {0, 1, 2, 3}, id="permuted", marks=pytest.mark.long),
         pytest.param(",".join(BOARDS.uuid(board) for board in (2, 3, 0, 1)), {0, 1, 2, 3}, id="uuids"),
-        pytest.param("3,1", {1, 3}, id="two hidden"),
+        pytest.param("3,1", {1, 3}, id="two hidden", marks=pytest.mark.long),
     ],
 )
 def test_each_result_carries_the_energy_of_its_own_board(

@@ -42,6 +42,7 @@ def typed(command: str, folder: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_the_tutorial_can_be_followed(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "sweeps", tmp_path / "sweeps")

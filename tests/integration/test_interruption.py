@@ -50,6 +50,7 @@ def dispatches(folder: Path) -> list[dict[str, object]]:
     return [event for event in map(json.loads, lines) if event["event"] == "dispatched"]
 
 
+@pytest.mark.long
 @pytest.mark.timeout(240)
 def test_a_driver_killed_at_random_moments_leaves_every_experiment_exactly_once(
     ray_address: str, write_sweep: WriteSweep, tmp_path: Path

@@ -37,7 +37,8 @@ HEALTH_CHECKS = {
 class RayCluster:
     """A Ray cluster joined by its address, or one started on this machine and stopped again.
 
-    In a program that is connected to Ray already, that connection is used, and left as it was.
+    In a program that is connected to Ray already, that connection is used, and left as it was; an address that is
+    another's is refused.
     """
 
     def __init__(
@@ -49,6 +50,8 @@ class RayCluster:
         self._owns_connection = not ray.is_initialized()
         if self._owns_connection:
             _connect(address, simulate_gpus, message)
+        elif address:
+            _require_same(address, ray.get_runtime_context().gcs_address)
         try:
             head = Head(ray.get_runtime_context().gcs_address, SystemClock())
             self._nodes = RayNodes(head, self._simulated, message)
@@ -126,6 +129,19 @@ def _require_listener(address: str) -> None:
     host, _, port = address.rpartition(":")
     if host and port.isdecimal() and "://" not in host:
         socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_LIMIT_S).close()
+
+
+def _require_same(address: str, connected: str) -> None:
+    """Raise ClusterError when ``address`` is a ``HOST:PORT`` with another port than ``connected`` has.
+
+    One machine has many names and addresses; two clusters on it never have one port.
+    """
+    port = address.rpartition(":")[2]
+    if "://" not in address and port.isdecimal() and port != connected.rpartition(":")[2]:
+        raise ClusterError(
+            f"this process is connected to the Ray cluster at {connected}, not to {address}:"
+            " call ray.shutdown() first, or leave the address out"
+        )
 
 
 def _running_clusters() -> list[str]:
