@@ -26,6 +26,8 @@ class Cost(NamedTuple):
     """Workers that ran any once all were ready."""
     cpu: Cpu | None = None
     memory: Memory | None = None
+    idle_cores: float | None = None
+    """Processors that the workers take while nothing is asked of them."""
 
     @property
     def _steady_s(self) -> list[float]:

@@ -15,6 +15,7 @@ from per_experiment.meters import per_experiment, spent
 
 BYTES = {"timeseries": 5_600, "requests": 3_200, "result": 8_100}
 """Sizes of the files of an experiment of this benchmark."""
+IDLE_S = 10.0
 
 
 class BareWorker:
@@ -32,7 +33,10 @@ class BareWorker:
 
 
 def time_actors(what: str, gpus: int, calls: int) -> Cost:
-    """``calls`` of a method that does nothing, on an actor a GPU, one in flight on each; nothing is persisted."""
+    """``calls`` of a method that does nothing, on an actor a GPU, one in flight on each; nothing is persisted.
+
+    Afterwards the actors are left idle for :data:`IDLE_S` seconds; Ray wakes each a hundred times a second.
+    """
     begun_s = time.perf_counter()
     make: Any = ray.remote(BareWorker).options(num_cpus=1, num_gpus=1)
     actors = [make.remote() for _ in range(gpus)]
@@ -52,10 +56,15 @@ def time_actors(what: str, gpus: int, calls: int) -> Cost:
             actor = flights.pop(call)
             if (number := next(left, None)) is not None:
                 flights[actor.no_op.remote(number)] = actor
-    cpu = per_experiment(before, spent("BareWorker"), calls)
+    after = spent("BareWorker")
+    rested_s = time.perf_counter()
+    time.sleep(IDLE_S)
+    idle_s = spent("BareWorker").workers_s - after.workers_s
+    idle_cores = idle_s / (time.perf_counter() - rested_s)
     for actor in actors:
         ray.kill(actor)
-    return Cost(what, settled_s, steady_s, steady_s - begun_s, cpu=cpu)
+    cpu = per_experiment(before, after, calls)
+    return Cost(what, settled_s, steady_s, steady_s - begun_s, cpu=cpu, idle_cores=idle_cores)
 
 
 class Disk(NamedTuple):

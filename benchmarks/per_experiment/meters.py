@@ -30,6 +30,11 @@ class Cpu(NamedTuple):
     ray_ms: float
     """Ray's own processes: raylet, GCS, agents, and the actor that workers push their state to."""
 
+    @property
+    def all_ms(self) -> float:
+        """Of all processes."""
+        return self.driver_ms + self.workers_ms + self.ray_ms
+
 
 class Memory(NamedTuple):
     """Resident memory of the driver's process, in MiB."""

@@ -29,6 +29,8 @@ class Act(NamedTuple):
     lost: FailureKind | None = None
     """The worker is lost instead."""
     hang: bool = False
+    unheard_s: float = 0.0
+    """From its end until the driver hears of it."""
 
 
 Play = Callable[[str, PlannedExperiment, int], Act]
@@ -112,10 +114,10 @@ class VirtualPool:
         self.stays.append(Stay(worker, seat.node, seat.need.boards, now_s, end_s, experiment.experiment_id))
         if act.hang:
             return
-        event: Event = Finished(worker, act.outcome, act.load_s)
+        event: Event = Finished(worker, act.outcome, act.take_s - act.load_s, act.load_s)
         if act.lost is not None:
             event = Lost(worker, "killed", "last words", act.lost)
-        self.later(end_s, event)
+        self.later(end_s + act.unheard_s, event)
 
     def next_events(self, timeout_s: float) -> list[Event]:
         now_s = self._clock.monotonic()

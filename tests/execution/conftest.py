@@ -73,6 +73,8 @@ class Script(NamedTuple):
     lose: FailureKind | None = None
     hang: bool = False
     load_s: float = 0.0
+    unheard_s: float = 0.0
+    """From its end until the driver hears of it."""
 
 
 class LastView:
@@ -141,7 +143,7 @@ def drive() -> Drive:
         def play(worker: str, experiment: PlannedExperiment, attempt: int) -> Act:
             told = (script or {}).get((experiment.experiment_id, attempt), Script())
             outcome = told.outcome or Completed(completed, b"")
-            return Act(outcome, told.take_s, told.load_s, told.lose, told.hang)
+            return Act(outcome, told.take_s, told.load_s, told.lose, told.hang, told.unheard_s)
 
         pool = VirtualPool(clock, play, **pool_options)
         for at_s, event in events:

@@ -48,3 +48,16 @@ def test_cycles_of_a_point_stay_on_a_worker_by_default(drive: Drive) -> None:
         workers.setdefault(experiment_id.partition("-")[0], set()).add(worker)
     assert len(workers) == 24
     assert all(len(had) == 1 for had in workers.values())
+
+
+def test_waiting_for_the_driver_is_no_work_of_a_worker(drive: Drive) -> None:
+    experiments = points("a", 40)
+    script = {(each.experiment_id, 1): Script(take_s=10.0, unheard_s=30.0) for each in experiments}
+    bench = drive(experiments, nodes=EIGHT, script=script)
+    reached = bench.tally.efficiency(8)
+    assert reached is not None
+    assert reached.wall_s == pytest.approx(5 * 40.0, abs=5.0)
+    assert reached.busy_share == pytest.approx(10.0 / 40.0, abs=0.02), (
+        "idle for the rest, whoever is to blame"
+    )
+    assert bench.estimates.measured_s(experiments[0].config_hash) == pytest.approx(10.0)

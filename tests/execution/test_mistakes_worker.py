@@ -28,10 +28,16 @@ def test_the_time_that_counts_towards_the_limit_leaves_loading_out() -> None:
         worker.start()
         seen: list[tuple[Phase, float]] = []
         clock.every(0.5, lambda: seen.append((worker.state().phase, worker.state().active_s)))
-        outcome, loading_s = worker.run(planned(synthetic={"load_seconds": 1000.0, "run_seconds": 20.0}), 1)
+        begun_s = clock.monotonic()
+        ran = worker.run(planned(synthetic={"load_seconds": 1000.0, "run_seconds": 20.0}), 1)
         worker.close()
+    outcome = ran.outcome
     assert isinstance(outcome, Completed)
-    assert loading_s == pytest.approx(1000.0 + 30.0, abs=2.0), "the model, and idle power with it resident"
+    assert ran.loading_s == pytest.approx(1000.0 + 30.0, abs=2.0), (
+        "the model, and idle power with it resident"
+    )
+    assert ran.took_s + ran.loading_s == pytest.approx(clock.monotonic() - begun_s)
+    assert ran.took_s < 60.0
     assert outcome.result.total_inference_time_sec == pytest.approx(20.0)
     assert max(active_s for phase, active_s in seen if phase is Phase.LOAD) < 1.0
     assert 19.0 < max(active_s for _, active_s in seen) < 25.0

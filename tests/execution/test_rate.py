@@ -23,7 +23,7 @@ def watched(spec: WorkerSpec = SPEC, **fields: Any) -> tuple[Completed, list[Wor
         worker.start()
         seen: list[WorkerState] = []
         clock.every(0.5, lambda: seen.append(worker.state()))
-        outcome, _ = worker.run(planned(**fields), 1)
+        outcome = worker.run(planned(**fields), 1).outcome
         seen.append(worker.state())
         worker.close()
     assert isinstance(outcome, Completed)

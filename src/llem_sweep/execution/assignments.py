@@ -12,6 +12,7 @@ from llem_sweep.config.sweep import ExecutionConfig
 from llem_sweep.execution.crew import Crew
 from llem_sweep.execution.fleet import Fleet, Post
 from llem_sweep.execution.nodes import Nodes
+from llem_sweep.execution.pool import Finished
 from llem_sweep.execution.scheduling.schedule import Schedule, Task, WorkerView
 from llem_sweep.plan.efficiency import TimedRun
 from llem_sweep.plan.need import Need, need_of
@@ -117,13 +118,12 @@ class Assignments:
         """The task that was on a worker, which is on it no longer, and whom it met on the node."""
         return self.flights.pop(worker), self._nodes.end(worker)
 
-    def learn(self, flight: Flight, worker: str, loading_s: float) -> TimedRun:
-        """Correct what is expected by what a completed task took, ``loading_s`` of it for loading."""
-        took_s = max(0.0, self._clock.monotonic() - flight.since_s - loading_s)
-        load_s = loading_s if flight.loads else None
+    def learn(self, flight: Flight, finished: Finished) -> TimedRun:
+        """Correct what is expected by what a completed task took."""
+        took_s, load_s = finished.took_s, finished.loading_s if flight.loads else None
         self._schedule.record(flight.task, took_s, load_s)
         boards = max(1, need_of(flight.task.experiment.config).boards)
-        return TimedRun(self._schedule.load_key(flight.task), boards, took_s, load_s, worker)
+        return TimedRun(self._schedule.load_key(flight.task), boards, took_s, load_s, finished.worker)
 
     def reconsider(self) -> None:
         """Something has happened: whoever had nothing to do is asked again."""

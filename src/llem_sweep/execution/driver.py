@@ -176,8 +176,8 @@ class Driver:
                 self._sink.journal("worker_ready", worker=worker, boards=report.boards, uuids=report.uuids)
                 self._nodes.seat(worker, report.node)
                 self._crew.ready(worker)
-            case Finished(worker, outcome, loading_s):
-                self._finish(worker, outcome, loading_s)
+            case Finished():
+                self._finish(event)
             case Lost(worker, reason, log_tail, kind):
                 self._lose(worker, Failed(Stage.WORKER, kind, reason, "", log_tail))
             case Unfit(worker, failure):
@@ -206,10 +206,11 @@ class Driver:
                 self._tally.message(f"{name} has left: {reason}")
                 self._crew.left(name, reason)
 
-    def _finish(self, worker: str, outcome: Outcome, loading_s: float) -> None:
+    def _finish(self, finished: Finished) -> None:
+        worker, outcome = finished.worker, finished.outcome
         flight, neighbours = self._assignments.land(worker)
         if isinstance(outcome, Completed):
-            self._tally.ran(self._assignments.learn(flight, worker, loading_s))
+            self._tally.ran(self._assignments.learn(flight, finished))
             completed = outcome._replace(result=with_neighbours(outcome.result, neighbours))
             self._complete(flight, worker, completed)
             return

@@ -152,9 +152,9 @@ class _Desk:
             return
         self._events.put(Ready(self.name, report))
         while (task := self._todo.get()) is not None:
-            outcome, loading_s = self._worker.run(*task)
+            ran = self._worker.run(*task)
             self.busy = False
-            self._events.put(Finished(self.name, outcome, loading_s))
+            self._events.put(Finished(self.name, *ran))
         self._worker.close()
 
 

@@ -47,8 +47,10 @@ class Finished(NamedTuple):
 
     worker: str
     outcome: Outcome
+    took_s: float = 0.0
+    """On the worker, loading not counted; of several processes, on the one that took longest."""
     loading_s: float = 0.0
-    """Of the time that it took: loading the model, and idle power taken with it resident before the run."""
+    """Loading the model, and idle power taken with it resident before the run."""
 
 
 class Lost(NamedTuple):

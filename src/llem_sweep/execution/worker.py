@@ -73,8 +73,10 @@ class Ran(NamedTuple):
     """What came of an experiment."""
 
     outcome: Outcome
+    took_s: float
+    """On the worker, loading not counted. Waits for the driver aren't in it: more workers wouldn't divide them."""
     loading_s: float
-    """Of the time that it took: loading the model, and idle power taken with it resident before the run."""
+    """Loading the model, and idle power taken with it resident before the run."""
 
 
 STAGE_OF_PHASE = {
@@ -138,8 +140,10 @@ class Worker:
 
     def run(self, experiment: PlannedExperiment, attempt: int) -> Ran:
         """Run one experiment. Whatever goes wrong comes back as Failed, and the memory is free again."""
-        self._loading_s = 0.0
-        return Ran(self._run(experiment, attempt), self._loading_s)
+        self._loading_s, begun_s = 0.0, self._clock.monotonic()
+        outcome = self._run(experiment, attempt)
+        all_s = self._clock.monotonic() - begun_s
+        return Ran(outcome, max(0.0, all_s - self._loading_s), self._loading_s)
 
     def _run(self, experiment: PlannedExperiment, attempt: int) -> Outcome:
         rig = self._rig

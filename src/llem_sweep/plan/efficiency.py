@@ -33,7 +33,7 @@ def lower_bound_s(pieces: Sequence[Piece], boards: int) -> float:
 
 
 class TimedRun(NamedTuple):
-    """A task that ran to its end, as the driver saw it."""
+    """A task that ran to its end."""
 
     key: str
     """Load key."""

@@ -75,6 +75,8 @@ def write_parquet(path: Path, table: pa.Table) -> None:
     buffer = io.BytesIO()
     pq.write_table(table, buffer)
     write_file(path, buffer.getvalue())
+    # Arrow keeps what encoding took for the next table, ten times what the file has: here no other follows.
+    pa.default_memory_pool().release_unused()
 
 
 def write_csv(path: Path, table: pa.Table) -> None:

@@ -109,7 +109,8 @@ class RayWorker:
         outcome = gathered(outcomes)
         if isinstance(outcome, Failed) and any(_needs_new_worker(each) for each in outcomes):
             outcome = _unusable(outcome)
-        return Finished(self.seat.worker, outcome, max(ran.loading_s for ran in answers))
+        took_s, loading_s = max(ran.took_s for ran in answers), max(ran.loading_s for ran in answers)
+        return Finished(self.seat.worker, outcome, took_s, loading_s)
 
     def _actor(self, rank: int, name: str, sweep: str, board: Any, simulated: bool) -> Any:
         seat = self.seat

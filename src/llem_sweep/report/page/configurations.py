@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from llem_sweep.plan.types import SweepPlan
@@ -20,22 +20,28 @@ class Configurations(NamedTuple):
 
 
 def configurations(plan: SweepPlan, backends: Mapping[str, Mapping[str, object]]) -> Configurations:
-    """Those of ``plan``, and what the backend made of each (its hash in ``backends``) as ``backend made …``."""
-    every: dict[str, dict[str, Any]] = {}
-    for planned in plan.by_point:
-        if planned.config_hash not in every:
-            leaves = config_leaves(planned.config.model_dump(mode="json"))
-            made = backends.get(planned.config_hash, {})
-            every[planned.config_hash] = leaves | {f"backend made {name}": made[name] for name in made}
-    names = list(dict.fromkeys(name for leaves in every.values() for name in leaves))
-    first: Mapping[str, Any] = next(iter(every.values()), {})
-    shared = {
-        name: first[name]
-        for name in names
-        if name in first and all(name in own and same(own[name], first[name]) for own in every.values())
-    }
+    """Those of ``plan``, and what the backend made of each (its hash in ``backends``) as ``backend made …``.
+
+    They are gone through twice: of thousands, all fields together would take most of the memory of the page.
+    """
+    planned = {each.config_hash: each.config for each in plan.by_point}
+
+    def every() -> Iterator[tuple[str, dict[str, Any]]]:
+        for key, config in planned.items():
+            made = backends.get(key, {})
+            leaves = config_leaves(config.model_dump(mode="json"))
+            yield key, leaves | {f"backend made {name}": value for name, value in made.items()}
+
+    shared: dict[str, Any] | None = None
+    for _, leaves in every():
+        if shared is None:
+            shared = leaves
+        else:
+            shared = {
+                name: value for name, value in shared.items() if name in leaves and same(leaves[name], value)
+            }
+    common = shared or {}
     own = {
-        key: {name: value for name, value in leaves.items() if name not in shared}
-        for key, leaves in every.items()
+        key: {name: value for name, value in leaves.items() if name not in common} for key, leaves in every()
     }
-    return Configurations(shared, own)
+    return Configurations(common, own)

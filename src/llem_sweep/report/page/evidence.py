@@ -51,6 +51,8 @@ class Evidence:
         """From the start of the first window to the end of the last."""
         self.failures: list[tuple[str, FailureRecord]] = []
         self._doubts: dict[WarningCode, tuple[int, list[tuple[str, str]]]] = {}
+        self._made: dict[str, dict[str, object]] = {}
+        """The different ones of ``backends``: most configurations have the same."""
 
     def add(self, folder: str, result: ExperimentResult) -> None:
         """Take in ``result``, stored in ``folder``."""
@@ -63,7 +65,8 @@ class Evidence:
             self.packages.setdefault(package, Counter())[version] += 1
         began, ended = self.span or (result.start_time, result.end_time)
         self.span = min(began, result.start_time), max(ended, result.end_time)
-        self.backends.setdefault(result.measurement_config_hash, result.effective_config.backend)
+        made = result.effective_config.backend
+        self.backends.setdefault(result.measurement_config_hash, self._made.setdefault(repr(made), made))
         for warning in result.measurement_warnings:
             count, messages = self._doubts.get(warning.code, (0, []))
             if len(messages) < MOST_MESSAGES:
