@@ -40,7 +40,7 @@ SWEEP: dict[str, Any] = {
         "dataset.output_len": [16, 32, 64],
     },
     "experiments": [{"model": f"./{BROKEN}", "pytorch": {"batch_size": 4}, "dataset": {"output_len": 16}}],
-    "execution": {"n_cycles": 1, "max_retries": 0},
+    "execution": {"n_cycles": 3, "max_retries": 0},
     "warmup": {"n_warmup": 1, "thermal_floor_seconds": 0, "settle_limit_seconds": 0},
     "baseline": {"duration_seconds": 1, "after_seconds": 0.5},
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from llem_sweep.execution.progress import STARTING, Progress, WorkerState
 from llem_sweep.phases import Phase
+from llem_sweep.report import rounding
 
 UNKNOWN = "–"
 _PHASES = {Phase.CONTEXT: "baseline", Phase.PREFILL: "measure", Phase.DECODE: "measure"}
@@ -28,13 +29,8 @@ def gigabytes(size: float | None) -> str:
 
 
 def significant(value: float | None, digits: int = 3) -> str:
-    """A number with ``digits`` digits that count, and never fewer before the point than it has."""
-    if value is None:
-        return UNKNOWN
-    rounded = float(f"{value:.{digits}g}")
-    if abs(rounded) >= 10**digits:
-        return f"{value:,.0f}"
-    return f"{value:#.{digits}g}".rstrip(".")
+    """A number with ``digits`` digits that count, where it is known."""
+    return UNKNOWN if value is None else rounding.significant(value, digits)
 
 
 def percent(part: float | None, whole: float | None) -> str:

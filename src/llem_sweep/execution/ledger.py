@@ -163,7 +163,8 @@ class Ledger:
 
     def _prune(self, experiment: PlannedExperiment, failure: Failed) -> None:
         """Settle the points that would run out of memory as well."""
-        why = f"not begun: {label(experiment)}, which needs no more of anything, ran out of memory"
+        # The reason first: the live view cuts what is beyond the line.
+        why = f"not begun, as out of memory at {label(experiment)}, which needs no more of anything"
         self.give_up(
             lambda task: needs_at_least(task.experiment.config, experiment.config),
             Failed(Stage.QUEUE, FailureKind.PRUNED, f"{why} ({failure.message})"),

@@ -46,6 +46,12 @@ def rounded(figure: Figure) -> Rounded:
     return Rounded(_plain(Decimal(repr(value)).quantize(place, context=_CONTEXT)), _plain(bound))
 
 
+def significant(value: float, digits: int = 3) -> str:
+    """A number for people, with ``digits`` digits that count, and never fewer before the point than it has."""
+    nearest = float(f"{value:.{digits}g}")
+    return f"{value:,.0f}" if abs(nearest) >= 10**digits else f"{value:#.{digits}g}".rstrip(".")
+
+
 def _significant(value: float, digits: int) -> str:
     exact = Decimal(repr(value))
     if not exact:

@@ -199,10 +199,10 @@ def test_the_table_sorts_finds_and_links(browser: Browser, files: dict[str, Path
     button = heading.find_element("tag name", "button")
     button.click()
     assert heading.get_attribute("aria-sort") == "ascending"
-    assert first() == "5.10 ± 0.012"
+    assert first() == "5.100 ± 0.012"
     button.click()
     assert heading.get_attribute("aria-sort") == "descending"
-    assert first() == "6.50 ± 0.012"
+    assert first() == "6.500 ± 0.012"
     browser.driver.find_element("id", "find").send_keys("out_of_memory")
     assert text(browser, "#table-note") == "Experiments 1 to 1 of 1"
     browser.press("\ue003" * len("out_of_memory"))

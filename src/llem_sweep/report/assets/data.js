@@ -37,11 +37,21 @@ function significant(value, digits = 3) {
   return value.toPrecision(digits);
 }
 
-// A figure is [value, half-width or null], or null where it is unknown.
+// A figure is [value, half-width or null], or null where it is unknown. The half-width has two digits, and the value
+// those that they reach to.
 function withBound(figure, unit = '') {
   if (!figure) return UNKNOWN;
-  const bound = figure[1] === null ? '' : ` ± ${significant(figure[1], 2)}`;
-  return `${significant(figure[0])}${bound}${unit && ` ${unit}`}`;
+  const [value, half] = figure;
+  const after = unit && ` ${unit}`;
+  if (half === null) return `${significant(value)}${after}`;
+  if (half <= Math.abs(value) * 1e-12) return `${significant(value, 6)} ± 0${after}`;
+  const place = Number(half.toExponential(1).split('e')[1]) - 1;
+  const decimals = Math.min(Math.max(-place, 0), 20);
+  const unitOfPlace = 10 ** Math.max(place, 0);
+  const at = (number) => (Math.round(number / unitOfPlace) * unitOfPlace).toLocaleString('en');
+  const to = { minimumFractionDigits: decimals, maximumFractionDigits: decimals };
+  const shown = (number) => (decimals ? number.toLocaleString('en', to) : at(number));
+  return `${shown(value)} ± ${shown(half)}${after}`;
 }
 
 const figureOf = (key) => DATA.figures.find((figure) => figure.key === key);

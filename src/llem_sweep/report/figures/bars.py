@@ -22,8 +22,9 @@ from llem_sweep.report.figures.style import (
     titled,
     within,
 )
-from llem_sweep.report.figures.words import amount, is_measured, kind_lines, labels, reservation, with_bound
+from llem_sweep.report.figures.words import is_measured, kind_lines, labels, reservation, with_bound
 from llem_sweep.report.points import Figure, Kind, Point
+from llem_sweep.report.rounding import significant
 from llem_sweep.report.summary import BoardEnergy
 
 PER_TOKEN, PHASES, DEVICES = "energy_per_token", "phases", "devices"
@@ -135,7 +136,7 @@ def _kind(board: BoardEnergy) -> Kind:
 def _device(each: BoardEnergy, energy_j: float, unit: Unit) -> _Bar:
     label = f"{printable(each.node)}: {printable(each.name)} …{printable(each.uuid)[-6:]}"
     unknown = f", {each.unknown:,} not known" if each.unknown else ""
-    value = f"{amount(energy_j * unit.factor)} ({each.experiments:,}{unknown})"
+    value = f"{significant(energy_j * unit.factor)} ({each.experiments:,}{unknown})"
     return _Bar(label, (_Part(0.0, energy_j, _BLUE),), (), value)
 
 
@@ -144,7 +145,7 @@ def _phases_bar(label: str, whole: Figure, prefill: Figure) -> _Bar:
         label,
         (_Part(0.0, prefill.value, _BLUE), _Part(prefill.value, whole.value, _LIGHT)),
         (*_interval(prefill), *_interval(whole)),
-        f"{amount(100 * prefill.value / whole.value, 2)} % prefill" if whole.value else "",
+        f"{significant(100 * prefill.value / whole.value, 2)} % prefill" if whole.value else "",
     )
 
 

@@ -22,8 +22,9 @@ from llem_sweep.report.figures.style import (
     page,
     titled,
 )
-from llem_sweep.report.figures.words import amount, is_measured, kind_lines, wrapped
+from llem_sweep.report.figures.words import is_measured, kind_lines, wrapped
 from llem_sweep.report.points import Point
+from llem_sweep.report.rounding import significant
 
 NAME = "heatmap"
 ROW_PT = 20
@@ -76,7 +77,7 @@ def _cells(
     cells = []
     for ((column, row), (energy_j, each)), shade in zip(best.items(), shades, strict=True):
         doubted = is_measured(each.kind) and not each.publishable
-        value = amount(energy_j * unit.factor)
+        value = significant(energy_j * unit.factor)
         cells.append(
             {
                 "column": column,

@@ -10,6 +10,7 @@ from llem_sweep.plan.values import point
 from llem_sweep.printable import printable
 from llem_sweep.report.figures.style import SINGLE_PT
 from llem_sweep.report.points import Figure, Kind, Point
+from llem_sweep.report.rounding import rounded
 
 NO_MEASUREMENT = {
     "simulated": "SIMULATED boards: no measurement",
@@ -80,20 +81,7 @@ def value_name(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else printable(str(value))
 
 
-def amount(value: float, digits: int = 3) -> str:
-    """``value`` with ``digits`` digits that count."""
-    rounded = float(f"{value:.{digits}g}")
-    return f"{rounded:,.0f}" if abs(rounded) >= 10**digits else f"{rounded:#.{digits}g}".rstrip(".")
-
-
 def with_bound(each: Figure, factor: float) -> str:
-    """``each`` times ``factor`` and its half-width, in the same number of decimals."""
-    value = each.value * factor
-    if each.half_width is None:
-        return amount(value)
-    half = each.half_width * factor
-    shown = amount(value)
-    decimals = len(shown.partition(".")[2])
-    return (
-        f"{shown} ± {half:.{decimals}f}" if float(f"{half:.{decimals}f}") else f"{shown} ± {amount(half, 1)}"
-    )
+    """``each`` times ``factor`` and its half-width, to the digits that this has."""
+    half = each.half_width
+    return rounded(Figure(each.value * factor, None if half is None else half * factor)).joined()
