@@ -458,7 +458,7 @@ def test_help_takes_little_more_than_importing_what_parses_it() -> None:
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    # 0.3 s where the import takes 0.12 s.
+    # Measured: 0.40 s, where the import took 0.15 s.
     pairs = [
         (
             cpu_seconds("from llem_sweep.cli.app import main; main(['--help'])"),
