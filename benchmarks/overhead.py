@@ -14,9 +14,9 @@ ready:
 What 64 GPUs cost over four is printed as well, beside the same of a bare actor pool and the processors' share: on
 few cores 64 processes crowd each other out of the caches, with any driver. And they cost while they are idle: Ray
 wakes every actor a hundred times a second, so that 64 bare ones that are asked nothing take a good part of two
-cores. What they take is measured, and printed with it is what an experiment's processor time on four GPUs takes in
-what they leave: no driver on Ray can be below that here. (Not all of 64 workers need be at work: where experiments
-are expected to take milliseconds, bringing up a model once more may not pay.)
+cores. What they take is measured, and printed with it is what the processor time that an experiment has on four
+GPUs would take in what they leave: the part of the excess that they explain. (Not all of 64 workers need be at
+work: where experiments are expected to take milliseconds, bringing up a model once more may not pay.)
 
 The third target is for the memory of the driver's process: at the end, the closing summary included, at most 50
 MB more than at experiment 500.

@@ -75,7 +75,7 @@ def write_parquet(path: Path, table: pa.Table) -> None:
     buffer = io.BytesIO()
     pq.write_table(table, buffer)
     write_file(path, buffer.getvalue())
-    # Arrow keeps what encoding took for the next table, ten times what the file has: here no other follows.
+    # Arrow keeps what making and encoding the table took: 17 MiB for 5,000 rows, and no other table follows.
     pa.default_memory_pool().release_unused()
 
 
